@@ -1,0 +1,76 @@
+// Package access says who is calling and what they may do: API keys with a scope and permissions, the signing key's
+// X-Signature, and the operator on a development installation.
+package access
+
+import (
+	"slices"
+
+	"github.com/patchbay/patchbay"
+)
+
+// Permission is something that a key may do. Admin includes all others; manage includes read.
+type Permission string
+
+// The permissions.
+const (
+	Publish Permission = "publish" // say what happened: POST /events, routed
+	Inline  Permission = "inline"  // POST /events with "integrations"
+	Read    Permission = "read"    // see events, links, deliveries
+	Manage  Permission = "manage"  // change links, retry, cancel, replay
+	Admin   Permission = "admin"   // keys, event types of the API
+)
+
+// Caller is who is calling. A nil Caller may do nothing.
+type Caller struct {
+	// Scope is the caller's own: everything that a request names must lie at or below it.
+	Scope       patchbay.Scope
+	Permissions []Permission
+	// Key is the API key that was used; zero for the signing key and in development mode.
+	Key patchbay.KeyID
+	// Name tells callers apart where there is no key: "signature", "development".
+	Name string
+}
+
+// May reports whether the caller has the permission.
+func (c *Caller) May(p Permission) bool {
+	if c == nil {
+		return false
+	}
+	return slices.ContainsFunc(c.Permissions, func(has Permission) bool {
+		return has == p || has == Admin || has == Manage && p == Read
+	})
+}
+
+// Require returns a forbidden error unless the caller has the permission.
+func (c *Caller) Require(p Permission) error {
+	if !c.May(p) {
+		return patchbay.Errorf(patchbay.CodeForbidden, "this key does not have the permission %q", p)
+	}
+	return nil
+}
+
+// Reach returns a forbidden error unless the scope, which the request names, lies at or below the caller's.
+func (c *Caller) Reach(s patchbay.Scope) error {
+	if c == nil || !c.Scope.Contains(s) {
+		return patchbay.Errorf(patchbay.CodeForbidden, "this key reaches %q and what is below it, not %q", c.scope(), s)
+	}
+	return nil
+}
+
+// Sees reports whether something that lies in the scope exists for the caller. What it does not see is "not found".
+func (c *Caller) Sees(s patchbay.Scope) bool { return c != nil && c.Scope.Contains(s) }
+
+func (c *Caller) scope() patchbay.Scope {
+	if c == nil {
+		return ""
+	}
+	return c.Scope
+}
+
+// ID tells callers apart for remembered idempotency keys.
+func (c *Caller) ID() string {
+	if c.Key != 0 {
+		return c.Key.String()
+	}
+	return c.Name
+}

@@ -1,0 +1,136 @@
+package patchbay
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
+// LinkState is the truth about a link.
+type LinkState string
+
+// The states of a link.
+const (
+	LinkActive LinkState = "active"
+	// LinkPaused holds what matches and delivers it on resume.
+	LinkPaused LinkState = "paused"
+	// LinkDisabled matches nothing; what it missed can be recovered.
+	LinkDisabled LinkState = "disabled"
+	// LinkAttaching and LinkDetaching last while a partner's side is set up or taken down.
+	LinkAttaching LinkState = "attaching"
+	LinkDetaching LinkState = "detaching"
+)
+
+// The limits of a link.
+const (
+	MaxLinkName         = 200
+	MaxSlotLength       = 128
+	MaxFilterLength     = 8 << 10
+	MaxConcurrency      = 256
+	MaxRetries          = 50
+	MaxSettingsBytes    = 64 << 10
+	DefaultConcurrency  = 16
+	DefaultHoldTime     = 7 * 24 * time.Hour
+	DefaultHoldCount    = 1_000_000
+	DefaultDisableAfter = 5 * 24 * time.Hour
+)
+
+// Link is "these events, in this scope, go to that integration with these settings". It is the stored form:
+// Settings hold secrets. What the API shows is made from it by masking them.
+type Link struct {
+	ID          LinkID    `json:"id"`
+	Integration string    `json:"integration"`
+	Scope       Scope     `json:"scope"`
+	Reach       Reach     `json:"reach"`
+	Events      []Pattern `json:"events"`
+	// Filter is a CEL expression over type, scope, payload, actor and source; "" always matches.
+	Filter string `json:"filter,omitempty"`
+	// Body is a CEL expression whose value replaces the request's body; "" leaves it to the integration.
+	Body string `json:"body,omitempty"`
+	// Settings is a JSON object.
+	Settings   json.RawMessage `json:"settings"`
+	Slot       string          `json:"slot,omitempty"`
+	Connection ConnectionID    `json:"connection,omitzero"`
+	Enabled    bool            `json:"enabled"`
+	// State is LinkActive or LinkPaused while Enabled, or one of the two of setting up and taking down.
+	State       LinkState `json:"state"`
+	StateReason string    `json:"state_reason,omitempty"`
+	Visible     bool      `json:"visible,omitempty"`
+	Name        string    `json:"name,omitempty"`
+	// Retry, Concurrency (0: DefaultConcurrency) and Rate (per second; 0: none) shape the link's lane.
+	Retry       *RetryPolicy `json:"retry,omitempty"`
+	Concurrency int          `json:"concurrency,omitempty"`
+	Rate        float64      `json:"rate,omitempty"`
+	// Previous is the secret that a rotation replaced, and until when it signs too.
+	Previous  *PreviousSecret `json:"previous,omitempty"`
+	CreatedAt time.Time       `json:"created_at"`
+	UpdatedAt time.Time       `json:"updated_at"`
+	// Revision counts changes from 1. Deliveries remember the revision that matched them.
+	Revision int `json:"revision"`
+}
+
+// PreviousSecret is a signing secret in the time in which it and its successor are both valid.
+type PreviousSecret struct {
+	Setting string    `json:"setting"`
+	Value   Secret    `json:"-"`
+	Until   time.Time `json:"until"`
+}
+
+// RetryPolicy overrides when a link's deliveries are tried again.
+type RetryPolicy struct {
+	// Schedule holds the pause before each retry; empty means DefaultSchedule. [] with NoRetry is "never".
+	Schedule []Duration `json:"schedule,omitempty"`
+	// MaxAge fails a delivery this long after its event was accepted, whatever is left of the schedule; 0: none.
+	MaxAge Duration `json:"max_age,omitempty"`
+}
+
+// DefaultSchedule is how long a delivery pauses before each retry, before jitter.
+func DefaultSchedule() []Duration {
+	const h = time.Hour
+	return []Duration{
+		Duration(5 * time.Second), Duration(30 * time.Second), Duration(5 * time.Minute), Duration(30 * time.Minute),
+		Duration(2 * h), Duration(5 * h), Duration(10 * h), Duration(14 * h), Duration(20 * h), Duration(24 * h),
+	}
+}
+
+// Duration is a time.Duration whose JSON is text such as "1h30m". A JSON number is read as seconds.
+type Duration time.Duration
+
+// MarshalJSON writes the shortest text, "5m" rather than "5m0s".
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
+
+// String returns the shortest text.
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-2]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-2]
+	}
+	return s
+}
+
+// UnmarshalJSON reads text or seconds.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var seconds float64
+	if err := json.Unmarshal(b, &seconds); err == nil {
+		if math.Abs(seconds) > math.MaxInt64/float64(time.Second) {
+			return fmt.Errorf("%s seconds are too many", b)
+		}
+		*d = Duration(seconds * float64(time.Second))
+		return nil
+	}
+	var text string
+	if err := json.Unmarshal(b, &text); err != nil {
+		return fmt.Errorf(`a duration is text such as "30s" or "2h", or a number of seconds`)
+	}
+	parsed, err := time.ParseDuration(text)
+	if err != nil {
+		return fmt.Errorf(`%q is not a duration: write text such as "30s" or "2h", or a number of seconds`, clip(text))
+	}
+	*d = Duration(parsed)
+	return nil
+}
