@@ -9,7 +9,8 @@ import (
 // HTTP makes one request. Its errors are sentences without secrets (no address's path or query is in them).
 type HTTP interface {
 	// Do sends the request and returns the whole answer, whatever its status. The answer's body is cut at
-	// MaxResponse, and Truncated says so. It does not follow redirects.
+	// MaxResponse (or Request.Limit), and Truncated says so. It does not follow redirects. It keeps nothing of the
+	// request after it returns.
 	Do(ctx context.Context, req *Request) (*Response, error)
 }
 
@@ -26,6 +27,9 @@ type Request struct {
 	// Secret lists the parts of URL, header and body that an attempt's record must not show. Credentials in
 	// Authorization headers, user information in URLs and the values of secret settings are always hidden.
 	Secret []string
+	// Limit, when positive, is how many bytes of the answer's body are wanted, up to MaxResponse. An integration that
+	// only looks at the status should say so: whoever answers decides how much memory the rest takes.
+	Limit int
 }
 
 // Response is a partner's answer.
