@@ -87,3 +87,15 @@ type ListFilter struct {
 	After       patchbay.LinkID
 	Limit       int
 }
+
+// TestResult is what came of a test.
+type TestResult struct {
+	// Status is "sent" or "failed".
+	Status string        `json:"status" enum:"sent,failed"`
+	Error  string        `json:"error,omitempty"`
+	Type   patchbay.Code `json:"type,omitempty"`
+	// ResponseCode and ResponseBody are what the partner answered.
+	ResponseCode int    `json:"response_code,omitempty"`
+	ResponseBody string `json:"response_body,omitempty"`
+	DurationMS   int64  `json:"duration_ms"`
+}

@@ -1,0 +1,198 @@
+package deliver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"strings"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/integration"
+)
+
+// Transport is the guarded way out.
+type Transport interface {
+	// Attempt returns what one attempt sends through. Every text in secrets is hidden in what it keeps. A preview
+	// keeps the request and sends nothing.
+	Attempt(secrets []string, preview bool) Wire
+	// Dial opens a guarded connection for protocols other than HTTP.
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Wire is what one attempt sends through, and what it keeps of that.
+type Wire interface {
+	integration.HTTP
+	// Record keeps an exchange of another protocol than HTTP.
+	Record(integration.Exchange)
+	// Kept returns what was sent and answered last, redacted; a nil request when nothing was. body is the request's
+	// and kept in previews only.
+	Kept() (request *patchbay.Request, body []byte, code int, response string)
+	// Redact hides the secrets in a text.
+	Redact(string) string
+	// Host returns the host and port that was called last, "" when none was.
+	Host() string
+}
+
+// Call is one attempt: of a delivery, of an inline integration, of a test, or a preview of one.
+type Call struct {
+	Link     *Link
+	Event    *patchbay.Event
+	Delivery patchbay.DeliveryID
+	Attempt  int
+	// Reference and Stale are about the thread; see integration.Delivery.
+	Reference string
+	Stale     bool
+	Preview   bool
+	Consumer  *integration.OAuthConsumer
+	// Test calls the integration's Tester when it has one.
+	Test bool
+}
+
+// Outcome is what came of a Call.
+type Outcome struct {
+	integration.Result
+	// Attempt is what is kept of it.
+	Attempt patchbay.Attempt
+	// Body is the request's body, in previews.
+	Body []byte
+	// Host is the destination that was called.
+	Host string
+	// Thread is the message's thread.
+	Thread string
+}
+
+// Try makes one attempt now and returns what came of it. It records nothing: the queue's own attempts, inline calls,
+// tests and previews all go through it.
+func (e *Engine) Try(ctx context.Context, c Call) Outcome {
+	wire := e.o.Transport.Attempt(c.Link.Secrets, c.Preview)
+	began := e.now()
+	out := Outcome{Result: e.call(ctx, &c, wire)}
+	took := e.now().Sub(began)
+
+	request, body, code, response := wire.Kept()
+	out.Host, out.Body = wire.Host(), body
+	if out.Code == 0 {
+		out.Code = code
+	}
+	if out.Error != "" {
+		out.Error = clipTo(wire.Redact(out.Error), patchbay.MaxErrorKept)
+	}
+	if len(out.Result.Body) > 0 {
+		out.Result.Body = []byte(wire.Redact(clipTo(string(out.Result.Body), patchbay.MaxResponseBodyKept)))
+	}
+	out.Attempt = patchbay.Attempt{
+		At: began, DurationMS: max(took.Milliseconds(), 0), Verdict: out.Verdict, ErrorType: out.Type, Error: out.Error,
+		ResponseCode: out.Code, Request: request, ResponseBody: response,
+	}
+	return out
+}
+
+// call runs the integration, and turns its panic into a verdict: one integration's bug must not take the others down.
+func (e *Engine) call(ctx context.Context, c *Call, wire Wire) (res integration.Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.log.Error("an integration panicked", "integration", c.Link.Integration, "link", c.Link.ID,
+				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			res = integration.Retry("the integration %s failed in an unexpected way; its log says how", c.Link.Integration)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	d := &integration.Delivery{
+		ID: c.Delivery, Attempt: c.Attempt, Event: c.Event, Title: e.o.Catalog.Title(c.Event), Settings: c.Link.Settings,
+		Reference: c.Reference, Stale: c.Stale, Preview: c.Preview, Consumer: c.Consumer,
+		Message: func() (*integration.Message, error) { return e.o.Catalog.Render(c.Event, c.Link.Definition) },
+		Env: &integration.Env{
+			HTTP: wire, Dial: e.o.Transport.Dial, Record: wire.Record, Config: c.Link.Config,
+			Log: e.log, Now: e.now, PublicURL: e.o.PublicURL,
+		},
+	}
+	if p := c.Link.Previous; p != nil && p.Until.After(e.now()) {
+		d.Previous = p.Value
+	}
+	if c.Link.Body != nil {
+		body, err := c.Link.Body(c.Event)
+		if err != nil {
+			return integration.Misconfigured("the link's body expression failed: %v", err)
+		}
+		d.Body = body
+	}
+	if c.Test {
+		if t, ok := c.Link.Sender.(integration.Tester); ok {
+			return t.Test(ctx, d)
+		}
+	}
+	return checked(c.Link.Sender.Send(ctx, d))
+}
+
+// checked turns a Result that no integration should return into one that means something.
+func checked(r integration.Result) integration.Result {
+	switch r.Verdict {
+	case patchbay.VerdictDelivered:
+		r.Type, r.Error = "", ""
+		return r
+	case patchbay.VerdictRetry, patchbay.VerdictRejected, patchbay.VerdictAuthExpired:
+	default:
+		r = integration.Retry("the integration returned no verdict")
+	}
+	if r.Type == "" {
+		r.Type = patchbay.CodeServiceError
+	}
+	if r.Error == "" {
+		r.Error = "the integration did not say what went wrong"
+	}
+	return r
+}
+
+// clipTo shortens text on a rune's border.
+func clipTo(s string, most int) string {
+	if len(s) <= most {
+		return strings.ToValidUTF8(s, "�")
+	}
+	return strings.ToValidUTF8(s[:most-len("…")], "") + "…"
+}
+
+// work sends items until there is none.
+func (e *Engine) work(it *item) {
+	for it != nil {
+		it = e.step(it)
+	}
+}
+
+// step sends one item, records what came of it, and returns the next item for this worker.
+func (e *Engine) step(it *item) *item {
+	link := it.lane.linkNow(e)
+	if over := e.overAge(it, link); over != nil {
+		return e.finish(it, link, *over, nil)
+	}
+	c := Call{Link: link, Event: it.event, Delivery: it.delivery, Attempt: it.attempts + 1}
+	if it.thread != "" {
+		state, err := e.o.Store.Thread(e.sendCtx, link.ID, it.thread)
+		if err != nil {
+			e.log.Error("a thread could not be looked up", "link", link.ID, "error", err)
+		}
+		c.Reference, c.Stale = state.Reference, state.Event > it.event.Subject()
+	}
+	out := e.Try(e.sendCtx, c)
+	if e.sendCtx.Err() != nil && out.Verdict != patchbay.VerdictDelivered {
+		return e.abandon(it) // cut short by shutdown: not the partner's fault, so not an attempt
+	}
+	return e.finish(it, link, e.decide(it, link, &out), &out)
+}
+
+// linkNow returns the link as it is now.
+func (l *lane) linkNow(e *Engine) *Link {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return l.link
+}
+
+// jsonOrNil returns b when it is JSON.
+func jsonOrNil(b []byte) json.RawMessage {
+	if json.Valid(b) {
+		return b
+	}
+	return nil
+}

@@ -1,0 +1,141 @@
+package deliver
+
+import (
+	"context"
+	"time"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/store"
+)
+
+// boundEvery is how often the age of what is held is looked at.
+const boundEvery = time.Minute
+
+// chores does what must not hold up sending: it writes lanes down, tells notices, and keeps holding within bounds.
+func (e *Engine) chores(ctx context.Context) {
+	tick := time.NewTicker(boundEvery)
+	defer tick.Stop()
+	for {
+		e.mu.Lock()
+		saves, notices := e.saves, e.notices
+		e.saves, e.notices = nil, nil
+		e.mu.Unlock()
+		for _, s := range latest(saves) {
+			if err := e.o.Store.SaveLane(ctx, s); err != nil && ctx.Err() == nil {
+				e.log.Warn("the state of a lane could not be written down; after a restart it begins afresh", "link", s.Link, "error", err)
+			}
+		}
+		for _, n := range notices {
+			if e.o.Notify != nil && ctx.Err() == nil {
+				e.o.Notify(ctx, n)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.wakeChores:
+		case <-tick.C:
+			e.boundHeld(ctx)
+		}
+	}
+}
+
+// latest keeps the last of several saves of one lane.
+func latest(saves []store.Lane) []store.Lane {
+	seen := make(map[patchbay.LinkID]int, len(saves))
+	var out []store.Lane
+	for _, s := range saves {
+		if i, ok := seen[s.Link]; ok {
+			out[i] = s
+			continue
+		}
+		seen[s.Link] = len(out)
+		out = append(out, s)
+	}
+	return out
+}
+
+// boundHeld drops what has been held for longer than the bound. It is one write for each link, whatever the backlog.
+func (e *Engine) boundHeld(ctx context.Context) {
+	now := e.now()
+	oldest := now.Add(-e.o.HoldTime)
+	e.mu.Lock()
+	var old []store.Lane
+	for id, l := range e.lanes {
+		if l.link.holds() && l.queued && !l.due.IsZero() && l.due.Before(oldest) {
+			old = append(old, store.Lane{
+				Link: id, DropBefore: patchbay.DeliveryID(patchbay.FirstIDAt(oldest)),
+				FailingSince: l.failingSince, Failures: l.failures, OpenUntil: l.openUntil,
+			})
+		}
+	}
+	e.mu.Unlock()
+	for _, s := range old {
+		if err := e.o.Store.SaveLane(ctx, s); err != nil {
+			e.log.Warn("what was held too long could not be dropped; trying again in a minute", "link", s.Link, "error", err)
+			continue
+		}
+		next, _, err := e.o.Store.NextDue(ctx, s.Link, func(patchbay.DeliveryID) bool { return false })
+		if err != nil {
+			continue
+		}
+		n, err := e.o.Store.Waiting(ctx, s.Link, e.o.HoldCount)
+		if err != nil {
+			continue
+		}
+		e.mu.Lock()
+		if l := e.lanes[s.Link]; l != nil {
+			l.due, l.held = next, n
+		}
+		e.mu.Unlock()
+	}
+}
+
+// Health is what a lane looks like at the moment.
+type Health struct {
+	Breaker      string
+	Failures     int
+	FailingSince time.Time
+	InFlight     int
+	// Waiting counts what waits in memory.
+	Waiting int
+}
+
+// Health describes a link's lane; the zero Health when there is none.
+func (e *Engine) Health(id patchbay.LinkID) Health {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l := e.lanes[id]
+	if l == nil {
+		return Health{Breaker: "closed"}
+	}
+	h := Health{Breaker: "closed", Failures: l.failures, FailingSince: l.failingSince, InFlight: l.inflight, Waiting: l.ready.n}
+	switch {
+	case l.openUntil.After(e.now()):
+		h.Breaker = "open"
+	case l.failures >= breakAfter:
+		h.Breaker = "probing"
+	}
+	return h
+}
+
+// Load is how busy the engine is.
+type Load struct {
+	InFlight, Ready, Unrecorded, OpenBreakers, Lanes int
+	ReadyBytes                                       int
+}
+
+// Load describes the engine for metrics.
+func (e *Engine) Load() Load {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := Load{InFlight: e.active.n, Unrecorded: e.unrecorded, Lanes: len(e.lanes), ReadyBytes: e.readyBytes}
+	now := e.now()
+	for _, l := range e.lanes {
+		out.Ready += l.ready.n
+		if l.openUntil.After(now) {
+			out.OpenBreakers++
+		}
+	}
+	return out
+}

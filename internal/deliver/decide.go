@@ -1,0 +1,264 @@
+package deliver
+
+import (
+	"time"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/store"
+)
+
+const (
+	// jitter spreads retries by ±20 %, so that what failed together does not come back together.
+	jitter = 0.2
+	// retryAfterMost is the longest pause that a partner may ask for.
+	retryAfterMost = 24 * time.Hour
+	// throttleFirst is the pause after a 429 without Retry-After; it doubles up to throttleMost.
+	throttleFirst = 5 * time.Second
+	throttleMost  = 5 * time.Minute
+	// throttledMost fails what partners have been throttling for so long: 429 uses up no attempts, so only time can.
+	throttledMost = 7 * 24 * time.Hour
+)
+
+// decision is what follows from an attempt.
+type decision struct {
+	state patchbay.DeliveryState
+	// due is when a pending delivery is tried again, used how much of the schedule is used up then.
+	due  time.Time
+	used int
+	// why is set where the attempt itself does not say it.
+	why string
+}
+
+// decide says what follows from an attempt. It is the only place where retries are decided.
+func (e *Engine) decide(it *item, link *Link, out *Outcome) decision {
+	switch out.Verdict {
+	case patchbay.VerdictDelivered:
+		return decision{state: patchbay.DeliverySucceeded}
+	case patchbay.VerdictRejected, patchbay.VerdictAuthExpired:
+		return decision{state: patchbay.DeliveryFailed}
+	}
+	schedule := patchbay.DefaultSchedule()
+	maxAge := time.Duration(0)
+	if p := link.Retry; p != nil {
+		if p.Schedule != nil {
+			schedule = p.Schedule
+		}
+		maxAge = time.Duration(p.MaxAge)
+	}
+	used := it.used
+	var pause time.Duration
+	if out.Throttled {
+		pause = e.throttlePause(it.lane)
+		if maxAge == 0 {
+			maxAge = throttledMost
+		}
+	} else {
+		if used >= len(schedule) {
+			return decision{state: patchbay.DeliveryFailed, used: used, why: "every retry of the schedule is used up"}
+		}
+		pause = spread(time.Duration(schedule[used]), 2*e.random()-1)
+		used++
+	}
+	if out.RetryAfter > 0 {
+		pause = spread(min(out.RetryAfter, retryAfterMost), e.random())
+	}
+	due := e.now().Add(pause)
+	if maxAge > 0 && due.Sub(it.event.ReceivedAt) > maxAge {
+		return decision{state: patchbay.DeliveryFailed, used: used, why: "the next retry would come after the longest age of a delivery"}
+	}
+	return decision{state: patchbay.DeliveryPending, due: due, used: used}
+}
+
+// spread moves a pause by up to jitter; by is in [-1,1].
+func spread(d time.Duration, by float64) time.Duration {
+	return d + time.Duration(float64(d)*jitter*by)
+}
+
+func (e *Engine) throttlePause(l *lane) time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return min(throttleFirst<<min(l.throttles, 10), throttleMost)
+}
+
+// overAge decides about a delivery that became too old while it waited, before it is sent.
+func (e *Engine) overAge(it *item, link *Link) *decision {
+	if p := link.Retry; p != nil && p.MaxAge > 0 && e.now().Sub(it.event.ReceivedAt) > time.Duration(p.MaxAge) {
+		return &decision{state: patchbay.DeliveryFailed, used: it.used, why: "it is older than the link's max_age"}
+	}
+	return nil
+}
+
+// finish records a decision, draws its consequences for the lane, and returns the worker's next item. out is nil when
+// nothing was sent.
+func (e *Engine) finish(it *item, link *Link, d decision, out *Outcome) *item {
+	o := store.Outcome{
+		Delivery: it.delivery, Event: it.event.ID, Link: link.ID, State: d.state, WasQueued: it.queued,
+	}
+	if out != nil {
+		it.attempts++
+		o.N, o.Attempt = it.attempts, out.Attempt
+		if out.Verdict == patchbay.VerdictDelivered && it.thread != "" {
+			o.Thread = &store.ThreadUpdate{Thread: it.thread, Reference: out.Reference, Event: it.event.Subject()}
+		}
+	} else {
+		o.Attempt = patchbay.Attempt{At: e.now(), Error: d.why}
+	}
+	if d.why != "" && out != nil {
+		o.Attempt.Error = clipTo(o.Attempt.Error+" ("+d.why+")", patchbay.MaxErrorKept)
+	}
+	it.used = d.used
+
+	e.mu.Lock()
+	l := it.lane
+	if it.cancelled && d.state == patchbay.DeliveryPending {
+		d.state, o.State = patchbay.DeliveryCancelled, patchbay.DeliveryCancelled
+	}
+	if d.state == patchbay.DeliveryPending {
+		row := it.row(d.due)
+		o.Next = &row
+	}
+	if out != nil {
+		if l.link.Host == "" && out.Host != "" {
+			learned := *l.link
+			learned.Host = out.Host
+			l.link = &learned
+		}
+		e.consequences(l, out)
+	}
+	e.release(it)
+	e.unrecorded++
+	e.kick(l)
+	next := e.pick()
+	if next == nil {
+		e.leave()
+	} else {
+		e.schedule()
+	}
+	e.mu.Unlock()
+
+	e.o.Store.Record([]store.Outcome{o}, func() { e.recorded(it, d) })
+	if e.o.Observer != nil {
+		e.observe(it, link, &o)
+	}
+	return next
+}
+
+// leave ends a worker.
+func (e *Engine) leave() {
+	if e.workers--; e.workers == 0 && e.stopping {
+		close(e.idle)
+	}
+}
+
+// abandon puts back an item whose attempt was cut short.
+func (e *Engine) abandon(it *item) *item {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.release(it)
+	if !it.queued { // Stop gives it a place in the queue
+		it.lane.ready.push(it)
+		it.lane.fresh++
+		e.readyBytes += len(it.event.Payload)
+	}
+	e.leave()
+	return nil
+}
+
+// recorded is called when a result is durable.
+func (e *Engine) recorded(it *item, d decision) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l := it.lane
+	e.unrecorded--
+	if it.queued {
+		delete(l.loaded, it.delivery)
+	}
+	l.releaseThread(it.thread)
+	switch {
+	case d.state == patchbay.DeliveryPending:
+		e.noteQueued(l, d.due)
+	case it.thread != "" && l.queued: // its successor may be waiting
+		e.noteDue(l, e.now())
+		e.kick(l)
+	case l.queued && len(l.loaded) == 0 && l.due.IsZero() && !l.loading:
+		l.queued = false
+	}
+	e.schedule()
+}
+
+// consequences is what an attempt means for its lane.
+func (e *Engine) consequences(l *lane, out *Outcome) {
+	now := e.now()
+	switch {
+	case out.Verdict == patchbay.VerdictDelivered:
+		l.throttles = 0
+		if !l.failingSince.IsZero() {
+			if l.failures >= failingAfter {
+				e.notice(l, NoticeRecovered, "a delivery succeeded")
+			}
+			l.heal()
+			e.saveLane(l)
+		}
+		l.proven = true
+		l.window = min(2*l.window, patchbay.MaxConcurrency)
+		return
+	case out.Throttled:
+		pause := max(out.RetryAfter, 0)
+		if pause == 0 {
+			pause = min(throttleFirst<<min(l.throttles, 10), throttleMost)
+		}
+		l.throttles++
+		l.throttled = now.Add(min(pause, retryAfterMost))
+		return
+	}
+	l.proven = false
+	l.window = max(1, l.window/2)
+	first := l.failingSince.IsZero()
+	if first {
+		l.failingSince = now
+	}
+	if out.Verdict == patchbay.VerdictRetry { // a partner that answers "no" is alive: the breaker is not for it
+		l.failures++
+		if l.failures >= breakAfter {
+			doublings := min(l.failures-breakAfter, 10)
+			l.openUntil = now.Add(spread(min(breakFirst<<doublings, breakMost), e.random()))
+		}
+		if l.failures == failingAfter {
+			e.notice(l, NoticeFailing, out.Error)
+		}
+	}
+	if first || l.failures == failingAfter || l.failures >= breakAfter {
+		e.saveLane(l)
+	}
+	switch {
+	case out.Disable:
+		e.notice(l, NoticeDisabled, out.Error)
+	case now.Sub(l.failingSince) >= e.o.DisableAfter:
+		e.notice(l, NoticeDisabled, "no delivery has succeeded since "+l.failingSince.UTC().Format(time.RFC3339))
+	}
+}
+
+// notice has something told by the chores.
+func (e *Engine) notice(l *lane, kind, why string) {
+	e.notices = append(e.notices, Notice{
+		Type: kind, Link: l.link.ID, Why: why, Since: l.failingSince, Failures: max(l.failures, 1),
+	})
+	wake(e.wakeChores)
+}
+
+// observe tells the observer of a result.
+func (e *Engine) observe(it *item, link *Link, o *store.Outcome) {
+	d := &patchbay.Delivery{
+		ID: it.delivery, Event: it.event.ID, EventType: it.event.Type, Scope: it.event.Scope, Link: link.ID,
+		Integration: link.Integration, State: o.State, AttemptCount: it.attempts, Revision: it.revision,
+	}
+	if o.Next != nil {
+		d.NextAttemptAt = &o.Next.Due
+	}
+	if o.N > 0 {
+		e.o.Observer.Attempted(d, it.event, &o.Attempt)
+	}
+	if o.State.Final() {
+		e.o.Observer.Decided(d, it.event)
+	}
+}

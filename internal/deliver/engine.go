@@ -1,0 +1,379 @@
+// Package deliver sends deliveries: durably, with retries, and so that a link that is slow, hanging or dead costs the
+// others nothing. Every link has a lane with its own concurrency, rate and breaker; lanes share the slots by tenant
+// first and link second. What does not fit in memory stays in the store's queue.
+//
+// There is one path for first and later attempts: an item becomes ready in its lane (fresh from an acceptance, or
+// loaded from the queue), gets a slot, is sent once by its integration, and what came of it is decided by decide and
+// recorded. Integrations never retry; only this package does.
+package deliver
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/integration"
+	"github.com/patchbay/patchbay/internal/store"
+)
+
+// The limits of the engine, and why they are what they are.
+const (
+	// defaultInFlight bounds attempts at one time. With some 25 KB for each (goroutine, connection, buffers) that is
+	// 50 MB; a thousand hanging links take one slot each and leave half of them free.
+	defaultInFlight = 2048
+	// hostCap bounds attempts at one time to one destination host and port.
+	hostCap = 64
+	// laneReady is how many deliveries of one link wait in memory for a slot; the rest waits in the store.
+	laneReady = 4096
+	// readyBytes bounds the payloads of all deliveries that wait in memory.
+	readyBytes = 48 << 20
+	// loadBatch is how many deliveries are read from the queue at a time, loadBelow when the next ones are.
+	loadBatch = 256
+	loadBelow = 32
+	// unrecordedMost stops sending while the store cannot keep up with results (or is out of disk): what was sent
+	// and not recorded would be sent again after a crash.
+	unrecordedMost = 8192
+	// attemptTimeout bounds one attempt.
+	attemptTimeout = 15 * time.Second
+	// slowAfter is when an attempt under way marks its lane as slow, and parkAfter when a fresh delivery that still
+	// waits for a slot gets a place in the queue, so that the floor of a recovery does not stay behind.
+	slowAfter = time.Second
+	parkAfter = 5 * time.Second
+	// sweepEvery is how often both are looked at while anything is in memory.
+	sweepEvery = 250 * time.Millisecond
+)
+
+// Link is a link as the engine needs it: checked, decoded, ready to send.
+type Link struct {
+	*patchbay.Link
+	Definition *integration.Definition
+	Sender     integration.Sender
+	// Settings is what Definition.Decode returned, Secrets every secret text in them.
+	Settings any
+	Secrets  []string
+	// Config is the operator's settings for the integration.
+	Config []byte
+	// Body makes the link's own body; nil when it has none.
+	Body func(*patchbay.Event) ([]byte, error)
+	// Host is the destination's host and port as far as the settings tell, "" when they do not.
+	Host string
+}
+
+// holds reports whether deliveries wait rather than go out.
+func (l *Link) holds() bool { return !l.Enabled || l.State != patchbay.LinkActive }
+
+// Catalog renders events for integrations.
+type Catalog interface {
+	// Title returns the title of the event's type.
+	Title(e *patchbay.Event) string
+	Render(e *patchbay.Event, d *integration.Definition) (*integration.Message, error)
+	// Thread returns the thread that the event's message belongs to; "" when none.
+	Thread(e *patchbay.Event, d *integration.Definition) string
+}
+
+// Notice is something that the engine tells the rest of the system: a link began to fail, recovered, or must be
+// disabled.
+type Notice struct {
+	Type  string // patchbay.link.failing, .disabled, .recovered
+	Link  patchbay.LinkID
+	Why   string
+	Since time.Time
+	// Failures counts failed attempts in a row.
+	Failures int
+}
+
+// The types of notices are the keys of the system's event types.
+const (
+	NoticeFailing   = "patchbay.link.failing"
+	NoticeDisabled  = "patchbay.link.disabled"
+	NoticeRecovered = "patchbay.link.recovered"
+)
+
+// Observer is told what happens, for metrics and live views. Its methods are called on the hot path and must not
+// block.
+type Observer interface {
+	Attempted(d *patchbay.Delivery, e *patchbay.Event, a *patchbay.Attempt)
+	Decided(d *patchbay.Delivery, e *patchbay.Event)
+}
+
+// Options configure an Engine.
+type Options struct {
+	Store interface {
+		store.Queue
+		store.Deliveries
+		store.Events
+		store.Links
+	}
+	Transport Transport
+	Catalog   Catalog
+	// Notify is called for every notice, one at a time, off the hot path.
+	Notify func(context.Context, Notice)
+	// Observer may be nil.
+	Observer Observer
+	Log      *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Random returns numbers in [0,1) for jitter; nil means math/rand.
+	Random func() float64
+	// InFlight bounds attempts at one time; 0 means 2048.
+	InFlight int
+	// PublicURL is given to integrations.
+	PublicURL string
+	// HoldTime and HoldCount bound what is held for a link; 0 means the defaults.
+	HoldTime  time.Duration
+	HoldCount int
+	// DisableAfter disables a link that has had no success for so long; 0 means five days.
+	DisableAfter time.Duration
+}
+
+// Engine sends deliveries.
+type Engine struct {
+	o      Options
+	log    *slog.Logger
+	now    func() time.Time
+	random func() float64
+
+	mu         sync.Mutex
+	lanes      map[patchbay.LinkID]*lane
+	hosts      map[string]*host
+	tenants    map[string]*tenant
+	runnable   fifo[*tenant] // tenants that have a runnable lane
+	slots      slots
+	parked     [classes]fifo[*lane] // lanes that wait for a slot of their class
+	timers     timers
+	active     activeList // attempts under way, the oldest first
+	readyBytes int
+	unrecorded int
+	loads      fifo[*lane]
+	notices    []Notice
+	saves      []store.Lane
+	workers    int
+	stopping   bool
+
+	wakeClock, wakeLoader, wakeChores chan struct{}
+	idle                              chan struct{} // closed by the last worker while stopping
+	cancel                            context.CancelFunc
+	sendCtx                           context.Context
+	cancelSends                       context.CancelFunc
+	owned                             sync.WaitGroup
+}
+
+// New makes an engine. Links are put in with SetLink before Start.
+func New(o Options) *Engine {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Random == nil {
+		o.Random = rand.Float64
+	}
+	if o.InFlight == 0 {
+		o.InFlight = defaultInFlight
+	}
+	if o.HoldTime == 0 {
+		o.HoldTime = patchbay.DefaultHoldTime
+	}
+	if o.HoldCount == 0 {
+		o.HoldCount = patchbay.DefaultHoldCount
+	}
+	if o.DisableAfter == 0 {
+		o.DisableAfter = patchbay.DefaultDisableAfter
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{
+		o: o, log: o.Log, now: o.Now, random: o.Random,
+		lanes: map[patchbay.LinkID]*lane{}, hosts: map[string]*host{}, tenants: map[string]*tenant{},
+		slots:      slots{cap: o.InFlight},
+		wakeClock:  make(chan struct{}, 1),
+		wakeLoader: make(chan struct{}, 1),
+		wakeChores: make(chan struct{}, 1),
+		idle:       make(chan struct{}),
+	}
+	e.sendCtx, e.cancelSends = context.WithCancel(context.Background())
+	return e
+}
+
+// Start restores the lanes and begins to send what waits in the queue. store.Recover has been called before.
+func (e *Engine) Start(ctx context.Context) error {
+	lanes, err := e.o.Store.Lanes(ctx)
+	if err != nil {
+		return patchbay.Internal("reading the lanes", err)
+	}
+	waited, err := e.o.Store.Waited(ctx)
+	if err != nil {
+		return patchbay.Internal("reading what waits", err)
+	}
+	for id := range waited {
+		if err := e.countHeld(ctx, id); err != nil {
+			return err
+		}
+	}
+	run, cancel := context.WithCancel(context.Background())
+	e.cancel = cancel
+
+	e.mu.Lock()
+	for _, saved := range lanes {
+		if l := e.lanes[saved.Link]; l != nil {
+			l.restore(saved)
+		}
+	}
+	for id, due := range waited {
+		if l := e.lanes[id]; l != nil {
+			l.queued = true
+			e.noteDue(l, due)
+		}
+	}
+	for _, l := range e.lanes {
+		e.kick(l)
+	}
+	e.mu.Unlock()
+
+	e.owned.Go(func() { e.clock(run) })
+	e.owned.Go(func() { e.loader(run) })
+	e.owned.Go(func() { e.loader(run) })
+	e.owned.Go(func() { e.chores(run) })
+	return nil
+}
+
+// countHeld learns how much is held for a link that holds, for the bound on it.
+func (e *Engine) countHeld(ctx context.Context, id patchbay.LinkID) error {
+	e.mu.Lock()
+	l := e.lanes[id]
+	count := l != nil && l.link.holds()
+	e.mu.Unlock()
+	if !count {
+		return nil
+	}
+	n, err := e.o.Store.Waiting(ctx, id, e.o.HoldCount)
+	if err != nil {
+		return patchbay.Internal("counting what is held", err)
+	}
+	e.mu.Lock()
+	l.held = n
+	e.mu.Unlock()
+	return nil
+}
+
+// Stop stops sending. Attempts under way may finish until ctx is done, then they are cancelled; what waits in memory
+// goes to the queue. Nothing is lost when that fails: Recover finds it.
+func (e *Engine) Stop(ctx context.Context) error {
+	e.mu.Lock()
+	if e.stopping {
+		e.mu.Unlock()
+		return nil
+	}
+	e.stopping = true
+	if e.workers == 0 {
+		close(e.idle)
+	}
+	e.mu.Unlock()
+	select {
+	case <-e.idle:
+	case <-ctx.Done():
+		e.cancelSends()
+		<-e.idle // integrations return when their context is cancelled
+	}
+	e.cancelSends()
+	if e.cancel != nil {
+		e.cancel()
+	}
+	e.owned.Wait()
+	// The caller's patience may be used up; handing back is bounded by its own time.
+	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	e.mu.Lock()
+	var rest []store.Queued
+	for _, l := range e.lanes {
+		rest = append(rest, e.takeFresh(l, time.Time{})...)
+	}
+	e.mu.Unlock()
+	if len(rest) > 0 {
+		if err := e.o.Store.Enqueue(back, rest); err != nil {
+			return patchbay.Internal("handing back what was not sent", err)
+		}
+	}
+	return e.o.Store.Flush(back)
+}
+
+// SetLink puts a link in, or takes over a change of it. The change holds for every attempt that begins afterwards.
+func (e *Engine) SetLink(ctx context.Context, link *Link) error {
+	e.mu.Lock()
+	l := e.lanes[link.ID]
+	if l == nil {
+		l = e.newLane(link)
+		e.lanes[link.ID] = l
+		e.mu.Unlock()
+		return nil
+	}
+	held := l.link.holds()
+	l.configure(link)
+	var park []store.Queued
+	switch {
+	case link.holds():
+		park = e.takeFresh(l, time.Time{})
+		e.forgetLoaded(l)
+		l.held += len(park)
+	case held: // resumed: everything that waits is looked at again, and the breaker starts afresh
+		l.held = 0
+		l.heal()
+		e.saveLane(l)
+		l.due = e.now()
+	}
+	e.kick(l)
+	e.schedule()
+	e.mu.Unlock()
+	return e.park(ctx, l, park)
+}
+
+// RemoveLink cancels what waits for a link that was deleted.
+func (e *Engine) RemoveLink(ctx context.Context, id patchbay.LinkID, dropBefore patchbay.DeliveryID) error {
+	e.mu.Lock()
+	l := e.lanes[id]
+	delete(e.lanes, id)
+	var park []store.Queued
+	if l != nil {
+		l.removed = true
+		park = e.takeFresh(l, time.Time{})
+		e.forgetLoaded(l)
+	}
+	e.mu.Unlock()
+	// Fresh deliveries get a row first, so that dropping finds them and the floor can move on.
+	if err := e.park(ctx, l, park); err != nil {
+		return err
+	}
+	return e.o.Store.SaveLane(ctx, store.Lane{Link: id, DropBefore: dropBefore})
+}
+
+// park gives deliveries that wait in memory a place in the queue.
+func (e *Engine) park(ctx context.Context, l *lane, q []store.Queued) error {
+	if len(q) == 0 {
+		return nil
+	}
+	if err := e.o.Store.Enqueue(ctx, q); err != nil {
+		// They are still unrecorded in the store's floor, so a restart finds them; until then keep them here.
+		e.log.Warn("deliveries could not be moved to the queue; trying again", "link", l.link.ID, "count", len(q), "error", err)
+		e.mu.Lock()
+		l.orphans = append(l.orphans, q...)
+		e.mu.Unlock()
+		return nil
+	}
+	e.mu.Lock()
+	for i := range q {
+		l.releaseThread(q[i].Thread)
+	}
+	e.noteQueued(l, e.now())
+	e.mu.Unlock()
+	return nil
+}
+
+// wake makes the goroutine that reads c look again; it never blocks.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,253 @@
+package deliver
+
+import (
+	"math"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/store"
+)
+
+// The breaker opens after breakAfter failures in a row, lets a probe through after breakFirst, and doubles the pause
+// with every failed probe up to breakMost.
+const (
+	breakAfter = 10
+	breakFirst = 5 * time.Second
+	breakMost  = 5 * time.Minute
+	// failingAfter failures in a row are told as patchbay.link.failing.
+	failingAfter = 5
+	// firstWindow is how many attempts a lane that has not succeeded yet may have under way. Every success doubles
+	// it up to the link's concurrency, every failure halves it: a thousand hanging links take a thousand or two of
+	// the slots, not sixteen thousand.
+	firstWindow = 2
+)
+
+// item is one delivery in memory.
+type item struct {
+	lane     *lane
+	delivery patchbay.DeliveryID
+	event    *patchbay.Event
+	revision int
+	// queued says that the delivery has a row in the queue; otherwise it is fresh.
+	queued         bool
+	attempts, used int
+	thread         string
+	ready          time.Time // when it came into memory
+
+	// While an attempt is under way:
+	started   time.Time
+	class     class
+	host      *host
+	slow      bool
+	cancelled bool
+	prev      *item
+	next      *item
+}
+
+// place says which list a lane is in.
+type place uint8
+
+const (
+	nowhere    place = iota
+	inRunnable       // its tenant's lanes
+	inSlots          // parked for a slot
+	inHost           // parked for its host
+)
+
+// lane is a link's part of the engine. The engine's mutex guards it.
+type lane struct {
+	link   *Link
+	tenant *tenant
+
+	ready  fifo[*item]
+	fresh  int                              // how many of ready have no row in the queue
+	loaded map[patchbay.DeliveryID]struct{} // rows of the queue that are in memory, until their result is durable
+	// threads counts, by thread, deliveries in memory that are not decided; only of integrations with threads.
+	threads map[string]int
+
+	inflight, window, slow int
+	proven                 bool // has succeeded, and not failed since
+	failures               int
+	failingSince           time.Time
+	openUntil              time.Time // the breaker's next probe
+	throttled              time.Time // the partner wants us to wait until then
+	throttles              int       // in a row
+	limiter                *rate.Limiter
+	limited                time.Time // the rate allows the next one then
+
+	queued         bool      // there may be rows in the queue
+	due            time.Time // when the first of those not in memory may be due; zero: none
+	loading, dirty bool
+	held           int // how many deliveries are held, about
+	orphans        []store.Queued
+	removed        bool
+
+	place  place
+	timer  int // 1 + index in timers
+	wakeAt time.Time
+}
+
+func (e *Engine) newLane(link *Link) *lane {
+	l := &lane{window: firstWindow, loaded: map[patchbay.DeliveryID]struct{}{}, threads: map[string]int{}}
+	name := link.Scope.Tenant()
+	t := e.tenants[name]
+	if t == nil {
+		t = &tenant{}
+		e.tenants[name] = t
+	}
+	l.tenant = t
+	l.configure(link)
+	return l
+}
+
+// configure takes over a link's limits.
+func (l *lane) configure(link *Link) {
+	if l.link == nil || l.link.Rate != link.Rate {
+		l.limiter, l.limited = nil, time.Time{}
+		if link.Rate > 0 {
+			l.limiter = rate.NewLimiter(rate.Limit(link.Rate), max(1, int(math.Min(link.Rate/10, 1000))))
+		}
+	}
+	l.link = link
+}
+
+func (l *lane) restore(s store.Lane) {
+	l.failures, l.failingSince, l.openUntil = s.Failures, s.FailingSince, s.OpenUntil
+	if l.failures > 0 {
+		l.window = 1
+	}
+}
+
+// heal forgets failures.
+func (l *lane) heal() {
+	l.failures, l.failingSince, l.openUntil, l.throttled, l.throttles = 0, time.Time{}, time.Time{}, time.Time{}, 0
+	l.window = max(l.window, firstWindow)
+}
+
+// limit is how many attempts may be under way.
+func (l *lane) limit() int {
+	if l.failures >= breakAfter {
+		return 1 // a probe
+	}
+	most := l.link.Concurrency
+	if most == 0 {
+		most = patchbay.DefaultConcurrency
+	}
+	return min(l.window, most)
+}
+
+// blockedUntil returns until when nothing may be sent; a time that is not after now blocks nothing.
+func (l *lane) blockedUntil() time.Time {
+	at := l.throttled
+	if l.openUntil.After(at) {
+		at = l.openUntil
+	}
+	if l.limited.After(at) {
+		at = l.limited
+	}
+	return at
+}
+
+// waits reports whether a fresh delivery must go to the queue rather than into memory: the lane holds, is blocked, or
+// has a backlog there that comes first.
+func (l *lane) waits(now time.Time) bool {
+	return l.link.holds() || l.blockedUntil().After(now) || l.ready.n >= laneReady ||
+		(l.queued && !l.due.IsZero() && !l.due.After(now))
+}
+
+func (l *lane) class() class {
+	switch {
+	case l.failures > 0 || l.slow > 0:
+		return failing
+	case l.proven:
+		return proven
+	}
+	return unproven
+}
+
+// threaded reports whether the order of threads matters for the link.
+func (l *lane) threaded() bool { return l.link.Definition.Threads }
+
+func (l *lane) holdThread(thread string) {
+	if thread != "" {
+		l.threads[thread]++
+	}
+}
+
+func (l *lane) releaseThread(thread string) {
+	if thread == "" {
+		return
+	}
+	if l.threads[thread]--; l.threads[thread] <= 0 {
+		delete(l.threads, thread)
+	}
+}
+
+// takeFresh takes the fresh deliveries out of memory that became ready before the given time (zero: all of them), so
+// that they can be given a place in the queue.
+func (e *Engine) takeFresh(l *lane, before time.Time) []store.Queued {
+	if l.fresh == 0 {
+		return nil
+	}
+	if first, _ := l.ready.peek(); !before.IsZero() && first != nil && !first.queued && !first.ready.Before(before) {
+		return nil // in order of readiness, so none is older
+	}
+	var out []store.Queued
+	l.ready.filter(func(it *item) bool {
+		if it.queued || (!before.IsZero() && !it.ready.Before(before)) {
+			return true
+		}
+		out = append(out, it.row(it.event.ReceivedAt))
+		e.readyBytes -= len(it.event.Payload)
+		return false
+	})
+	l.fresh -= len(out)
+	return out
+}
+
+// forgetLoaded drops what was loaded from the queue and not begun; the rows are still there.
+func (e *Engine) forgetLoaded(l *lane) {
+	l.ready.filter(func(it *item) bool {
+		if it.queued {
+			delete(l.loaded, it.delivery)
+			l.releaseThread(it.thread)
+			e.readyBytes -= len(it.event.Payload)
+		}
+		return !it.queued
+	})
+}
+
+// row is the delivery's place in the queue.
+func (it *item) row(due time.Time) store.Queued {
+	return store.Queued{
+		Delivery: it.delivery, Event: it.event.ID, Link: it.lane.link.ID, Due: due,
+		Attempts: it.attempts, Used: it.used, Thread: it.thread,
+	}
+}
+
+// noteQueued notes that a delivery got a place in the queue.
+func (e *Engine) noteQueued(l *lane, due time.Time) {
+	l.queued = true
+	e.noteDue(l, due)
+	e.kick(l)
+}
+
+// noteDue notes that a delivery of the queue may be due then.
+func (e *Engine) noteDue(l *lane, due time.Time) {
+	if l.loading {
+		l.dirty = true
+	}
+	if l.due.IsZero() || due.Before(l.due) {
+		l.due = due
+	}
+}
+
+// saveLane has what must survive a restart written down by the chores.
+func (e *Engine) saveLane(l *lane) {
+	e.saves = append(e.saves, store.Lane{
+		Link: l.link.ID, FailingSince: l.failingSince, Failures: l.failures, OpenUntil: l.openUntil,
+	})
+	wake(e.wakeChores)
+}

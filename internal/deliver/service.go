@@ -1,0 +1,298 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/store"
+)
+
+// Service is what callers can do with deliveries: look at them, try one again, cancel one.
+type Service struct {
+	e *Engine
+	// revision returns a link as it was, ready to send, for rendering a body again.
+	revision func(ctx context.Context, id patchbay.LinkID, revision int) (*Link, error)
+}
+
+// NewService returns the Service of an engine.
+func NewService(e *Engine, revision func(context.Context, patchbay.LinkID, int) (*Link, error)) *Service {
+	return &Service{e: e, revision: revision}
+}
+
+// List returns deliveries, newest first, and whether there are more.
+func (s *Service) List(ctx context.Context, c *access.Caller, q Query) ([]View, bool, error) {
+	if err := c.Require(access.Read); err != nil {
+		return nil, false, err
+	}
+	within := q.Scope
+	if within == "" {
+		within = c.Scope
+	} else if err := c.Reach(within); err != nil {
+		return nil, false, err
+	}
+	found, err := s.e.o.Store.Deliveries(ctx, store.DeliveryFilter{
+		States: q.States, Link: q.Link, Event: q.Event, Integration: q.Integration, Within: within, Since: q.Since,
+		Before: q.Before, Limit: q.Limit + 1, Held: s.e.holds,
+	})
+	if err != nil {
+		return nil, false, patchbay.Internal("listing deliveries", err)
+	}
+	more := len(found) > q.Limit
+	if more {
+		found = found[:q.Limit]
+	}
+	views := make([]View, len(found))
+	for i := range found {
+		views[i] = s.view(&found[i])
+	}
+	return views, more, nil
+}
+
+// Get returns one delivery with its attempts, the last one's body rendered again.
+func (s *Service) Get(ctx context.Context, c *access.Caller, id patchbay.DeliveryID) (*View, error) {
+	d, err := s.find(ctx, c, access.Read, id)
+	if err != nil {
+		return nil, err
+	}
+	v := s.view(d)
+	s.renderAgain(ctx, d, &v)
+	return &v, nil
+}
+
+// OfEvent returns an event's deliveries with their attempts. The caller has been checked.
+func (s *Service) OfEvent(ctx context.Context, id patchbay.EventID) ([]View, error) {
+	found, err := s.e.o.Store.OfEvent(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	views := make([]View, len(found))
+	for i := range found {
+		views[i] = s.view(&found[i])
+	}
+	return views, nil
+}
+
+// Retry makes a delivery due now: one that waits, or one that has ended, whose schedule then begins afresh.
+func (s *Service) Retry(ctx context.Context, c *access.Caller, id patchbay.DeliveryID) (*View, error) {
+	d, err := s.find(ctx, c, access.Manage, id)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case d.Link == 0:
+		return nil, patchbay.Errorf(patchbay.CodeConflict, "this was an inline call, whose settings are not kept: send the event again instead")
+	case d.State == patchbay.DeliverySkipped:
+		return nil, patchbay.Errorf(patchbay.CodeConflict, "the integration does not support this event's type, so there is nothing to send")
+	}
+	if err := s.e.retry(ctx, d); err != nil {
+		return nil, err
+	}
+	return s.Get(ctx, c, id)
+}
+
+// Cancel ends a delivery that waits. One whose attempt is under way is not tried again after it.
+func (s *Service) Cancel(ctx context.Context, c *access.Caller, id patchbay.DeliveryID) (*View, error) {
+	d, err := s.find(ctx, c, access.Manage, id)
+	if err != nil {
+		return nil, err
+	}
+	if d.State.Final() && d.State != patchbay.DeliveryCancelled {
+		return nil, patchbay.Errorf(patchbay.CodeConflict, "the delivery has already ended: it is %s", d.State)
+	}
+	if d.State != patchbay.DeliveryCancelled {
+		if err := s.e.cancelDelivery(ctx, d); err != nil {
+			return nil, err
+		}
+	}
+	return s.Get(ctx, c, id)
+}
+
+// find returns a delivery that the caller may see.
+func (s *Service) find(ctx context.Context, c *access.Caller, p access.Permission, id patchbay.DeliveryID) (*patchbay.Delivery, error) {
+	if err := c.Require(p); err != nil {
+		return nil, err
+	}
+	d, err := s.e.o.Store.Delivery(ctx, id)
+	switch {
+	case errors.Is(err, store.ErrNotFound) || err == nil && !c.Sees(d.Scope):
+		return nil, patchbay.Errorf(patchbay.CodeNotFound, "there is no delivery %s", id)
+	case err != nil:
+		return nil, patchbay.Internal("reading a delivery", err)
+	}
+	if d.State == patchbay.DeliveryPending && s.e.holds(d.Link) {
+		d.State = patchbay.DeliveryHeld
+	}
+	return d, nil
+}
+
+// holds reports whether the deliveries of a link wait for it to be resumed.
+func (e *Engine) holds(id patchbay.LinkID) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l := e.lanes[id]
+	return l != nil && l.link.holds()
+}
+
+// retry gives a delivery a place in the queue that is due now.
+func (e *Engine) retry(ctx context.Context, d *patchbay.Delivery) error {
+	e.mu.Lock()
+	l := e.lanes[d.Link]
+	var busy bool
+	if l != nil {
+		busy = l.find(e, d.ID) != nil
+	}
+	e.mu.Unlock()
+	switch {
+	case l == nil:
+		return patchbay.Errorf(patchbay.CodeConflict, "the link of this delivery has been deleted")
+	case busy:
+		return nil // it is being sent, or is about to be
+	}
+	now := e.now()
+	row := store.Queued{Delivery: d.ID, Event: d.Event, Link: d.Link, Due: now, Attempts: d.AttemptCount}
+	if l.threaded() {
+		record, err := e.o.Store.Event(ctx, d.Event)
+		if err != nil {
+			return patchbay.Internal("reading an event", err)
+		}
+		row.Thread = e.o.Catalog.Thread(&record.Event, l.link.Definition)
+	}
+	if err := e.o.Store.Enqueue(ctx, []store.Queued{row}); err != nil {
+		return storeError("putting a delivery into the queue", err)
+	}
+	e.mu.Lock()
+	e.noteQueued(l, now)
+	e.schedule()
+	e.mu.Unlock()
+	return nil
+}
+
+// find returns the lane's item for a delivery that is in memory, or nil.
+func (l *lane) find(e *Engine, id patchbay.DeliveryID) *item {
+	for it := e.active.first; it != nil; it = it.next {
+		if it.delivery == id {
+			return it
+		}
+	}
+	for i := range l.ready.n {
+		if it := l.ready.ring[(l.ready.head+i)%len(l.ready.ring)]; it.delivery == id {
+			return it
+		}
+	}
+	return nil
+}
+
+// cancelDelivery ends a delivery that waits.
+func (e *Engine) cancelDelivery(ctx context.Context, d *patchbay.Delivery) error {
+	e.mu.Lock()
+	l := e.lanes[d.Link]
+	if l != nil {
+		if it := l.find(e, d.ID); it != nil {
+			it.cancelled = true
+			if !it.started.IsZero() {
+				e.mu.Unlock()
+				return patchbay.Errorf(patchbay.CodeConflict, "an attempt is under way; if it fails there will be no other")
+			}
+			l.drop(e, it)
+		}
+		l.loaded[d.ID] = struct{}{} // until the row is gone, no load may bring it back
+	}
+	e.mu.Unlock()
+	e.o.Store.Record([]store.Outcome{{
+		Delivery: d.ID, Event: d.Event, Link: d.Link, State: patchbay.DeliveryCancelled, WasQueued: true,
+		Attempt: patchbay.Attempt{At: e.now(), Error: "cancelled by hand"},
+	}}, func() {
+		if l != nil {
+			e.mu.Lock()
+			delete(l.loaded, d.ID)
+			e.mu.Unlock()
+		}
+	})
+	if err := e.o.Store.Flush(ctx); err != nil {
+		return storeError("cancelling a delivery", err)
+	}
+	return nil
+}
+
+// drop takes an item out of the lane's memory.
+func (l *lane) drop(e *Engine, gone *item) {
+	l.ready.filter(func(it *item) bool { return it != gone })
+	l.releaseThread(gone.thread)
+	e.readyBytes -= len(gone.event.Payload)
+	if !gone.queued {
+		l.fresh--
+	}
+}
+
+// storeError turns a store's error into one for callers.
+func storeError(doing string, err error) error {
+	if errors.Is(err, store.ErrUnavailable) {
+		return &patchbay.Error{Code: patchbay.CodeUnavailable, Message: "the database cannot take writes at the moment; try again in a few seconds", RetryAfter: 5, Err: err}
+	}
+	return patchbay.Internal(doing, err)
+}
+
+// view turns a delivery into what the API shows.
+func (s *Service) view(d *patchbay.Delivery) View {
+	v := View{
+		ID: d.ID, Event: d.Event, EventType: d.EventType, Scope: d.Scope, Integration: d.Integration, State: d.State,
+		AttemptCount: d.AttemptCount, NextAttemptAt: d.NextAttemptAt,
+	}
+	if d.Link != 0 {
+		link := d.Link
+		v.Link = &link
+	}
+	if v.State == patchbay.DeliveryPending && s.e.holds(d.Link) {
+		v.State = patchbay.DeliveryHeld
+	}
+	if v.State.Final() || v.State == patchbay.DeliveryHeld {
+		v.NextAttemptAt = nil
+	}
+	for i := range d.Attempts {
+		v.Attempts = append(v.Attempts, ViewAttempt(&d.Attempts[i]))
+	}
+	return v
+}
+
+// ViewAttempt turns an attempt into what the API shows.
+func ViewAttempt(a *patchbay.Attempt) AttemptView {
+	v := AttemptView{At: a.At, DurationMS: a.DurationMS, Verdict: a.Verdict}
+	if a.ErrorType != "" {
+		v.ErrorType = &a.ErrorType
+	}
+	if a.Error != "" {
+		v.Error = &a.Error
+	}
+	if a.ResponseCode != 0 {
+		v.ResponseCode, v.ResponseBody = &a.ResponseCode, &a.ResponseBody
+	}
+	if r := a.Request; r != nil {
+		v.Request = &RequestView{Method: r.Method, URL: r.URL, Headers: r.Headers}
+	}
+	return v
+}
+
+// renderAgain adds the request's body to the last attempt, from the event and the link as it was.
+func (s *Service) renderAgain(ctx context.Context, d *patchbay.Delivery, v *View) {
+	if len(v.Attempts) == 0 || v.Attempts[len(v.Attempts)-1].Request == nil || d.Link == 0 {
+		return
+	}
+	record, err := s.e.o.Store.Event(ctx, d.Event)
+	if err != nil {
+		return // the event is no longer kept
+	}
+	link, err := s.revision(ctx, d.Link, d.Revision)
+	if err != nil {
+		return
+	}
+	out := s.e.Try(ctx, Call{Link: link, Event: &record.Event, Delivery: d.ID, Attempt: d.AttemptCount, Preview: true})
+	if out.Body == nil {
+		return
+	}
+	body := string(out.Body)
+	r := v.Attempts[len(v.Attempts)-1].Request
+	r.Body, r.BodyJSON = &body, jsonOrNil(out.Body)
+	r.BodyNote = "rendered again from the event and the link as it was when it matched; bodies are not kept"
+}
