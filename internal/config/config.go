@@ -24,7 +24,7 @@ const (
 	DefaultRetention = Duration(30 * 24 * time.Hour)
 	DefaultUnmatched = Duration(3 * 24 * time.Hour)
 	DefaultBodies    = Duration(7 * 24 * time.Hour)
-	DefaultLogFormat = "text"
+	DefaultLogFormat = "auto"
 	DefaultLogLevel  = "info"
 	DefaultServer    = "http://127.0.0.1:8080"
 	DefaultFile      = "patchbay.yaml"
@@ -60,7 +60,7 @@ type Config struct {
 	EgressProxy    string   `name:"egress-proxy" env:"PATCHBAY_EGRESS_PROXY" placeholder:"URL" help:"HTTP proxy that everything sent to partners goes through."`
 
 	Grace     Duration `name:"grace" env:"PATCHBAY_GRACE" placeholder:"30s" help:"How long a stop waits for what is being sent. Default: ${default_grace}."`
-	LogFormat string   `name:"log-format" env:"PATCHBAY_LOG_FORMAT" placeholder:"text|json" help:"How the log is written. Default: ${default_log_format}."`
+	LogFormat string   `name:"log-format" env:"PATCHBAY_LOG_FORMAT" placeholder:"auto|text|json" help:"How the log is written; auto is text on a terminal and JSON elsewhere. Default: ${default_log_format}."`
 	LogLevel  string   `name:"log-level" env:"PATCHBAY_LOG_LEVEL" placeholder:"debug|info|warn|error" help:"What is logged at least. Default: ${default_log_level}."`
 
 	Integrations Integrations `name:"integrations" env:"PATCHBAY_INTEGRATIONS" placeholder:"KEY.SETTING=VALUE" help:"The operator's settings of an integration, such as email.host=smtp.example.com; can be repeated."`
@@ -219,9 +219,9 @@ func (c *Config) checkRest() error {
 		return wrong("grace", "%s is not between 0s and %s", c.Grace, maxGrace)
 	}
 	switch c.LogFormat {
-	case "text", "json":
+	case "auto", "text", "json":
 	default:
-		return wrong("log-format", "%q is not a format: write text or json", c.LogFormat)
+		return wrong("log-format", "%q is not a format: write auto, text or json", c.LogFormat)
 	}
 	if _, err := c.Level(); err != nil {
 		return err
