@@ -80,8 +80,8 @@ type PreviousSecret struct {
 
 // RetryPolicy overrides when a link's deliveries are tried again.
 type RetryPolicy struct {
-	// Schedule holds the pause before each retry; empty means DefaultSchedule. [] with NoRetry is "never".
-	Schedule []Duration `json:"schedule,omitempty"`
+	// Schedule holds the pause before each retry; it means DefaultSchedule when it is nil, and never when it is [].
+	Schedule []Duration `json:"schedule,omitzero"`
 	// MaxAge fails a delivery this long after its event was accepted, whatever is left of the schedule; 0: none.
 	MaxAge Duration `json:"max_age,omitempty"`
 }

@@ -1,0 +1,208 @@
+package links
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/integration"
+	"github.com/patchbay/patchbay/internal/deliver"
+	"github.com/patchbay/patchbay/internal/route"
+)
+
+// compiled is a link ready for routing and delivery.
+type compiled struct {
+	deliver *deliver.Link
+	route   *route.Link
+	// broken says why a stored link cannot be used: its integration is gone, its settings no longer fit. It counts as
+	// disabled until it is changed.
+	broken string
+	events *counter
+}
+
+// compile makes a link ready. It checks everything that saving checks but the settings' Spec, which has been applied.
+func (s *Service) compile(l *patchbay.Link) (*compiled, error) {
+	sender, def, err := s.integration(l.Integration)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := def.Decode(l.Settings)
+	if err != nil {
+		return nil, err
+	}
+	d := &deliver.Link{
+		Link: l, Definition: def, Sender: sender, Settings: settings, Secrets: def.Settings.Secrets(l.Settings),
+		Config: s.o.Configs[l.Integration], Host: destination(def.Settings, l.Settings),
+	}
+	if l.Previous != nil {
+		d.Secrets = append(d.Secrets, l.Previous.Value.Reveal())
+	}
+	r := &route.Link{
+		ID: l.ID, Revision: l.Revision, Scope: l.Scope, Reach: l.Reach, Events: l.Events, Slot: l.Slot,
+		Integration: l.Integration, State: l.State, Value: d,
+	}
+	if !l.Enabled {
+		r.State = patchbay.LinkDisabled
+	}
+	if t, ok := sender.(integration.Targeter); ok {
+		r.Target = t.Target(settings)
+	}
+	if l.Filter != "" {
+		if r.Filter, err = route.CompileFilter(l.Filter); err != nil {
+			return nil, at("filter", err)
+		}
+	}
+	if l.Body != "" {
+		body, err := route.CompileBody(l.Body)
+		if err != nil {
+			return nil, at("body", err)
+		}
+		d.Body = func(e *patchbay.Event) ([]byte, error) {
+			return body.Eval(&route.Event{Event: e, Names: []string{e.Type}})
+		}
+	}
+	return &compiled{deliver: d, route: r, events: &counter{}}, nil
+}
+
+// integration returns what a link needs of an integration.
+func (s *Service) integration(key string) (integration.Sender, *integration.Definition, error) {
+	i, ok := s.o.Integrations[key]
+	if !ok {
+		return nil, nil, patchbay.Errorf(patchbay.CodeUnsupportedIntegration,
+			"there is no integration %q; GET /integrations lists those that there are", clip(key))
+	}
+	sender, ok := i.(integration.Sender)
+	if !ok {
+		return nil, nil, patchbay.Errorf(patchbay.CodeUnsupportedIntegration, "the integration %q cannot send events", key)
+	}
+	return sender, i.Definition(), nil
+}
+
+// at puts an error at a place in the request.
+func at(path string, err error) error {
+	return &patchbay.Error{Code: patchbay.CodeInvalidRequest, Message: path + ": " + err.Error(),
+		Details: []patchbay.Detail{{Path: path, Message: err.Error()}}}
+}
+
+// destination finds the host and port that settings lead to: that of the first target address, else of the first
+// address at all.
+func destination(spec integration.Spec, raw json.RawMessage) string {
+	var in map[string]any
+	if json.Unmarshal(raw, &in) != nil {
+		return ""
+	}
+	first := ""
+	for i := range spec {
+		text, _ := in[spec[i].Key].(string)
+		if spec[i].Type != integration.TypeURL || text == "" {
+			continue
+		}
+		if host := hostPort(text); host != "" {
+			if spec[i].Target {
+				return host
+			}
+			if first == "" {
+				first = host
+			}
+		}
+	}
+	return first
+}
+
+// hostPort spells an address's host and port the same way however it was written.
+func hostPort(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Hostname() == "" {
+		return ""
+	}
+	port := u.Port()
+	if port == "" {
+		port = "443"
+		if u.Scheme == "http" {
+			port = "80"
+		}
+	}
+	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+}
+
+// Adhoc makes a link that is not stored, for an inline call or a test of settings: only integration and settings are
+// in it. Unknown settings are ignored in inline calls and refused in tests.
+func (s *Service) Adhoc(key string, settings json.RawMessage, o integration.CheckOptions) (*deliver.Link, error) {
+	_, def, err := s.integration(key)
+	if err != nil {
+		return nil, err
+	}
+	checked, err := def.Settings.Check(settings, o)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.compile(&patchbay.Link{
+		Integration: key, Reach: patchbay.ReachSubtree, Events: []patchbay.Pattern{"*"}, Settings: checked,
+		Enabled: true, State: patchbay.LinkActive,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.deliver, nil
+}
+
+// Revision returns a link as it was, ready to send.
+func (s *Service) Revision(ctx context.Context, id patchbay.LinkID, revision int) (*deliver.Link, error) {
+	s.mu.RLock()
+	c := s.links[id]
+	s.mu.RUnlock()
+	if c != nil && c.deliver != nil && c.deliver.Revision == revision {
+		return c.deliver, nil
+	}
+	l, err := s.o.Store.LinkRevision(ctx, id, revision)
+	if err != nil {
+		return nil, err
+	}
+	old, err := s.compile(l)
+	if err != nil {
+		return nil, err
+	}
+	return old.deliver, nil
+}
+
+// summary describes a link in one line: "repo.push in acme/repos/1 → #develop".
+func (s *Service) summary(l *patchbay.Link, c *compiled) (short, long string) {
+	title, destination := l.Integration, ""
+	if i, ok := s.o.Integrations[l.Integration]; ok {
+		title = i.Definition().Title
+		destination = title
+		if sum, ok := i.(integration.Summarizer); ok && c != nil && c.deliver != nil {
+			title, destination = sum.ShortName(c.deliver.Settings), sum.Destination(c.deliver.Settings)
+		}
+	}
+	if l.Name != "" {
+		title = l.Name
+	}
+	const shown = 3
+	events := make([]string, 0, shown)
+	for _, p := range l.Events[:min(len(l.Events), shown)] {
+		events = append(events, string(p))
+	}
+	long = strings.Join(events, ", ")
+	if more := len(l.Events) - shown; more > 0 {
+		long += fmt.Sprintf(" and %d more", more)
+	}
+	if long == "*" {
+		long = "everything"
+	}
+	if l.Scope != "" {
+		long += " in " + string(l.Scope)
+	}
+	return title, long + " → " + destination
+}
+
+func clip(s string) string {
+	if len(s) > 64 {
+		return strings.ToValidUTF8(s[:64], "") + "…"
+	}
+	return s
+}

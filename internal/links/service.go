@@ -1,0 +1,549 @@
+package links
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/integration"
+	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/deliver"
+	"github.com/patchbay/patchbay/internal/route"
+	"github.com/patchbay/patchbay/internal/store"
+)
+
+// rotationOverlap is how long a replaced signing secret still signs beside its successor.
+const rotationOverlap = 24 * time.Hour
+
+// Engine is what the service needs of the delivery engine.
+type Engine interface {
+	SetLink(ctx context.Context, l *deliver.Link) error
+	RemoveLink(ctx context.Context, id patchbay.LinkID, dropBefore patchbay.DeliveryID) error
+	Health(id patchbay.LinkID) deliver.Health
+	Try(ctx context.Context, c deliver.Call) deliver.Outcome
+}
+
+// Options configure a Service.
+type Options struct {
+	Store interface {
+		store.Links
+		store.Maintenance
+	}
+	Engine       Engine
+	Integrations map[string]integration.Integration
+	// Configs are the operator's settings by integration.
+	Configs map[string]json.RawMessage
+	Log     *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Service looks after links.
+type Service struct {
+	o     Options
+	now   func() time.Time
+	index route.Index
+
+	change sync.Mutex // held by whoever changes a link, so that changes come one after the other
+	mu     sync.RWMutex
+	links  map[patchbay.LinkID]*compiled
+	stored map[patchbay.LinkID]*patchbay.Link
+}
+
+// counter counts events on which a filter could not be evaluated.
+type counter struct {
+	n    atomic.Int64
+	last atomic.Pointer[string]
+}
+
+// New returns a Service without links; Load reads them.
+func New(o Options) *Service {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Service{o: o, now: o.Now, links: map[patchbay.LinkID]*compiled{}, stored: map[patchbay.LinkID]*patchbay.Link{}}
+}
+
+// Load reads every link from the store. One that can no longer be used (its integration is gone) is kept, shown as
+// disabled with the reason, and does not keep the others from working.
+func (s *Service) Load(ctx context.Context) error {
+	all, err := s.o.Store.AllLinks(ctx)
+	if err != nil {
+		return patchbay.Internal("reading the links", err)
+	}
+	for i := range all {
+		l := &all[i]
+		c, err := s.compile(l)
+		if err != nil {
+			s.o.Log.Warn("a stored link cannot be used and counts as disabled", "link", l.ID, "integration", l.Integration, "error", err)
+			c = &compiled{broken: err.Error(), events: &counter{}}
+		}
+		if err := s.put(ctx, l, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// put makes a link the current one, everywhere on this node.
+func (s *Service) put(ctx context.Context, l *patchbay.Link, c *compiled) error {
+	s.mu.Lock()
+	if before := s.links[l.ID]; before != nil {
+		c.events = before.events
+	}
+	s.links[l.ID], s.stored[l.ID] = c, l
+	s.mu.Unlock()
+	if c.broken != "" {
+		s.index.Remove(l.ID)
+		return nil
+	}
+	if err := s.o.Engine.SetLink(ctx, c.deliver); err != nil {
+		return err
+	}
+	s.index.Put(c.route)
+	return nil
+}
+
+// Match returns the links that an event goes to. A filter that could not be evaluated is counted.
+func (s *Service) Match(e *route.Event, supports func(string) bool) route.Result {
+	r := s.index.Match(e, supports)
+	for _, f := range r.FilterErrors {
+		s.mu.RLock()
+		c := s.links[f.Link.ID]
+		s.mu.RUnlock()
+		if c != nil {
+			text := f.Err.Error()
+			c.events.n.Add(1)
+			c.events.last.Store(&text)
+		}
+	}
+	return r
+}
+
+// Explain says of every link that the caller may see whether it matches and why.
+func (s *Service) Explain(e *route.Event, supports func(string) bool) []route.Explanation {
+	return s.index.Explain(e, true, supports)
+}
+
+// Create checks and stores a new link.
+func (s *Service) Create(ctx context.Context, c *access.Caller, in Input) (*View, error) {
+	if err := c.Require(access.Manage); err != nil {
+		return nil, err
+	}
+	if in.Integration == nil || *in.Integration == "" {
+		return nil, patchbay.Invalid("integration", "is required: the key of one of GET /integrations")
+	}
+	_, def, err := s.integration(*in.Integration)
+	if err != nil {
+		return nil, err
+	}
+	now := s.now().UTC().Truncate(time.Millisecond)
+	l := &patchbay.Link{
+		ID: patchbay.LinkID(s.o.Store.NewID(1)), Integration: *in.Integration, Scope: c.Scope, Reach: patchbay.ReachSubtree,
+		Enabled: true, State: patchbay.LinkActive, Settings: json.RawMessage("{}"), CreatedAt: now, UpdatedAt: now, Revision: 1,
+	}
+	if err := apply(l, &in, nil); err != nil {
+		return nil, err
+	}
+	if len(l.Events) == 0 {
+		return nil, patchbay.Invalid("events", "needs at least one pattern; * matches every event type")
+	}
+	if err := c.Reach(l.Scope); err != nil {
+		return nil, err
+	}
+	made, err := settle(def, l, in.Settings, false)
+	if err != nil {
+		return nil, err
+	}
+	compiled, err := s.compile(l)
+	if err != nil {
+		return nil, err
+	}
+	s.change.Lock()
+	defer s.change.Unlock()
+	if err := s.save(ctx, l, compiled); err != nil {
+		return nil, err
+	}
+	v := s.view(l, compiled)
+	v.Secrets = made
+	return v, nil
+}
+
+// settle merges given settings into a link's, makes what is to be made, and checks the whole. It returns what it made.
+func settle(def *integration.Definition, l *patchbay.Link, given json.RawMessage, patch bool) (map[string]string, error) {
+	merged := given
+	if patch {
+		m, err := def.Settings.Merge(l.Settings, given)
+		if err != nil {
+			return nil, err
+		}
+		merged = m
+	}
+	made := map[string]string{}
+	for i := range def.Settings {
+		set := &def.Settings[i]
+		if set.Generate == nil || present(merged, set.Key) {
+			continue
+		}
+		value, err := set.Generate()
+		if err != nil {
+			return nil, patchbay.Internal("making a secret", err)
+		}
+		made[set.Key] = value
+		if merged, err = with(merged, set.Key, value); err != nil {
+			return nil, err
+		}
+	}
+	checked, err := def.Settings.Check(merged, integration.CheckOptions{Connected: l.Connection != 0})
+	if err != nil {
+		return nil, err
+	}
+	l.Settings = checked
+	return made, nil
+}
+
+// present reports whether settings have a value that is not blank.
+func present(raw json.RawMessage, key string) bool {
+	var in map[string]any
+	if json.Unmarshal(raw, &in) != nil {
+		return false
+	}
+	v, ok := in[key]
+	return ok && v != nil && v != ""
+}
+
+// with returns settings with one value set.
+func with(raw json.RawMessage, key, value string) (json.RawMessage, error) {
+	in := map[string]json.RawMessage{}
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &in); err != nil {
+			return nil, patchbay.Invalid("settings", "must be a JSON object")
+		}
+	}
+	if in == nil { // "null"
+		in = map[string]json.RawMessage{}
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return nil, err
+	}
+	in[key] = text
+	return json.Marshal(in)
+}
+
+// save stores a link and makes it the current one. The caller holds s.change.
+func (s *Service) save(ctx context.Context, l *patchbay.Link, c *compiled) error {
+	switch err := s.o.Store.SaveLink(ctx, l); {
+	case errors.Is(err, store.ErrConflict):
+		return patchbay.Errorf(patchbay.CodeConflict, "the link was changed by someone else in the meantime: read it again")
+	case errors.Is(err, store.ErrUnavailable):
+		return &patchbay.Error{Code: patchbay.CodeUnavailable, Message: "the database cannot take writes at the moment; try again in a few seconds", RetryAfter: 5, Err: err}
+	case err != nil:
+		return patchbay.Internal("saving the link", err)
+	}
+	return s.put(ctx, l, c)
+}
+
+// find returns a link that the caller may see.
+func (s *Service) find(c *access.Caller, p access.Permission, id patchbay.LinkID) (*patchbay.Link, *compiled, error) {
+	if err := c.Require(p); err != nil {
+		return nil, nil, err
+	}
+	s.mu.RLock()
+	l, compiled := s.stored[id], s.links[id]
+	s.mu.RUnlock()
+	if l == nil || !c.Sees(l.Scope) {
+		return nil, nil, patchbay.Errorf(patchbay.CodeNotFound, "there is no link %s", id)
+	}
+	return l, compiled, nil
+}
+
+// Get returns a link.
+func (s *Service) Get(_ context.Context, c *access.Caller, id patchbay.LinkID) (*View, error) {
+	l, compiled, err := s.find(c, access.Read, id)
+	if err != nil {
+		return nil, err
+	}
+	return s.view(l, compiled), nil
+}
+
+// List returns links in the order in which they were made, and whether there are more.
+func (s *Service) List(_ context.Context, c *access.Caller, f ListFilter) ([]View, bool, error) {
+	if err := c.Require(access.Read); err != nil {
+		return nil, false, err
+	}
+	scope := c.Scope
+	if f.Scope != nil {
+		if err := c.Reach(*f.Scope); err != nil {
+			return nil, false, err
+		}
+		scope = *f.Scope
+	}
+	s.mu.RLock()
+	var found []*patchbay.Link
+	for _, l := range s.stored {
+		if f.Integration != "" && l.Integration != f.Integration {
+			continue
+		}
+		if f.Effective && l.Reach.Covers(l.Scope, scope) && (c.Sees(l.Scope) || l.Visible) || !f.Effective && scope.Contains(l.Scope) {
+			found = append(found, l)
+		}
+	}
+	s.mu.RUnlock()
+	if f.Effective {
+		found = deepest(found)
+	}
+	slices.SortFunc(found, func(a, b *patchbay.Link) int { return int(min(max(a.ID-b.ID, -1), 1)) })
+	views := make([]View, 0, min(len(found), f.Limit))
+	for _, l := range found {
+		if l.ID <= f.After {
+			continue
+		}
+		if len(views) == f.Limit {
+			return views, true, nil
+		}
+		s.mu.RLock()
+		compiled := s.links[l.ID]
+		s.mu.RUnlock()
+		v := s.view(l, compiled)
+		if !c.Sees(l.Scope) { // inherited and visible: its title, not its settings
+			v.Settings, v.Filter, v.Body, v.Health, v.HookURL = json.RawMessage("{}"), nil, nil, nil, nil
+		}
+		views = append(views, *v)
+	}
+	return views, false, nil
+}
+
+// deepest leaves out links that a deeper one with the same integration and slot overrides.
+func deepest(found []*patchbay.Link) []*patchbay.Link {
+	depth := map[string]int{}
+	key := func(l *patchbay.Link) string { return l.Integration + "\x00" + l.Slot }
+	for _, l := range found {
+		if l.Slot != "" {
+			depth[key(l)] = max(depth[key(l)], l.Scope.Depth())
+		}
+	}
+	return slices.DeleteFunc(found, func(l *patchbay.Link) bool { return l.Slot != "" && l.Scope.Depth() < depth[key(l)] })
+}
+
+// Update changes a link. clear names fields that were sent as null; ifMatch, when not 0, is the revision that the
+// caller has read.
+func (s *Service) Update(ctx context.Context, c *access.Caller, id patchbay.LinkID, in Input, clear []string, ifMatch int) (*View, error) {
+	return s.edit(ctx, c, id, ifMatch, func(l *patchbay.Link, def *integration.Definition) (map[string]string, error) {
+		if in.Integration != nil && *in.Integration != l.Integration {
+			return nil, patchbay.Invalid("integration", "cannot be changed: make another link")
+		}
+		if err := apply(l, &in, clear); err != nil {
+			return nil, err
+		}
+		if len(l.Events) == 0 {
+			return nil, patchbay.Invalid("events", "needs at least one pattern; * matches every event type")
+		}
+		if err := c.Reach(l.Scope); err != nil {
+			return nil, err
+		}
+		if slices.Contains(clear, "settings") {
+			return nil, patchbay.Invalid("settings", "cannot be null")
+		}
+		if in.Settings == nil {
+			return nil, nil
+		}
+		return settle(def, l, in.Settings, true)
+	})
+}
+
+// edit changes a copy of a link, stores it as its next revision and makes it the current one.
+func (s *Service) edit(ctx context.Context, c *access.Caller, id patchbay.LinkID, ifMatch int,
+	change func(*patchbay.Link, *integration.Definition) (map[string]string, error)) (*View, error) {
+	s.change.Lock()
+	defer s.change.Unlock()
+	current, _, err := s.find(c, access.Manage, id)
+	if err != nil {
+		return nil, err
+	}
+	if ifMatch != 0 && ifMatch != current.Revision {
+		return nil, patchbay.Errorf(patchbay.CodeConflict, "the link was changed since it was read (its revision is %d now): read it again", current.Revision)
+	}
+	_, def, err := s.integration(current.Integration)
+	if err != nil {
+		return nil, err
+	}
+	next := *current
+	next.Revision++
+	next.UpdatedAt = s.now().UTC().Truncate(time.Millisecond)
+	made, err := change(&next, def)
+	if err != nil {
+		return nil, err
+	}
+	compiled, err := s.compile(&next)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.save(ctx, &next, compiled); err != nil {
+		return nil, err
+	}
+	v := s.view(&next, compiled)
+	v.Secrets = made
+	return v, nil
+}
+
+// Delete removes a link; what waits for it is cancelled.
+func (s *Service) Delete(ctx context.Context, c *access.Caller, id patchbay.LinkID) error {
+	s.change.Lock()
+	defer s.change.Unlock()
+	if _, _, err := s.find(c, access.Manage, id); err != nil {
+		return err
+	}
+	if err := s.o.Store.DeleteLink(ctx, id, s.now()); err != nil {
+		return patchbay.Internal("deleting the link", err)
+	}
+	s.index.Remove(id)
+	s.mu.Lock()
+	delete(s.links, id)
+	delete(s.stored, id)
+	s.mu.Unlock()
+	return s.o.Engine.RemoveLink(ctx, id, patchbay.DeliveryID(s.o.Store.NewID(1)))
+}
+
+// Pause holds what matches from now on, and what has not been sent.
+func (s *Service) Pause(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*View, error) {
+	return s.edit(ctx, c, id, 0, func(l *patchbay.Link, _ *integration.Definition) (map[string]string, error) {
+		l.State = patchbay.LinkPaused
+		return nil, nil
+	})
+}
+
+// Resume makes a paused or disabled link active; what was held is delivered.
+func (s *Service) Resume(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*View, error) {
+	return s.edit(ctx, c, id, 0, func(l *patchbay.Link, _ *integration.Definition) (map[string]string, error) {
+		l.State, l.Enabled, l.StateReason = patchbay.LinkActive, true, ""
+		return nil, nil
+	})
+}
+
+// Disable disables a link for a reason that its owner is shown. It is not a caller's doing, so nobody is asked.
+func (s *Service) Disable(ctx context.Context, id patchbay.LinkID, reason string) error {
+	system := &access.Caller{Permissions: []access.Permission{access.Admin}}
+	_, err := s.edit(ctx, system, id, 0, func(l *patchbay.Link, _ *integration.Definition) (map[string]string, error) {
+		l.Enabled, l.StateReason = false, reason
+		return nil, nil
+	})
+	return err
+}
+
+// RotateSecret makes a new signing secret. Both sign for a day, so that the receiver can change over.
+func (s *Service) RotateSecret(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*View, error) {
+	return s.edit(ctx, c, id, 0, func(l *patchbay.Link, def *integration.Definition) (map[string]string, error) {
+		for i := range def.Settings {
+			set := &def.Settings[i]
+			if set.Generate == nil || !set.Signing {
+				continue
+			}
+			var in map[string]any
+			if err := json.Unmarshal(l.Settings, &in); err != nil {
+				return nil, patchbay.Internal("reading the link's settings", err)
+			}
+			value, err := set.Generate()
+			if err != nil {
+				return nil, patchbay.Internal("making a secret", err)
+			}
+			if l.Settings, err = with(l.Settings, set.Key, value); err != nil {
+				return nil, err
+			}
+			if old, _ := in[set.Key].(string); old != "" {
+				l.Previous = &patchbay.PreviousSecret{Setting: set.Key, Value: patchbay.Secret(old), Until: l.UpdatedAt.Add(rotationOverlap)}
+			}
+			return map[string]string{set.Key: value}, nil
+		}
+		return nil, patchbay.Errorf(patchbay.CodeInvalidRequest, "the integration %q has no secret that Patchbay could make anew", l.Integration)
+	})
+}
+
+// Test sends the event integration_test over a link, or does what the integration does instead.
+func (s *Service) Test(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*TestResult, error) {
+	l, compiled, err := s.find(c, access.Manage, id)
+	if err != nil {
+		return nil, err
+	}
+	if compiled.broken != "" {
+		return nil, patchbay.Errorf(patchbay.CodeMisconfiguredIntegration, "the link cannot be used: %s", compiled.broken)
+	}
+	return s.try(ctx, compiled.deliver, l.Scope), nil
+}
+
+// TestSettings tests settings that are not stored.
+func (s *Service) TestSettings(ctx context.Context, c *access.Caller, key string, settings json.RawMessage) (*TestResult, error) {
+	if err := c.Require(access.Manage); err != nil {
+		return nil, err
+	}
+	l, err := s.Adhoc(key, settings, integration.CheckOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return s.try(ctx, l, c.Scope), nil
+}
+
+func (s *Service) try(ctx context.Context, l *deliver.Link, scope patchbay.Scope) *TestResult {
+	now := s.now().UTC()
+	event := &patchbay.Event{
+		ID: patchbay.EventID(s.o.Store.NewID(1)), Type: "integration_test", Scope: scope, Payload: json.RawMessage("{}"),
+		OccurredAt: now, ReceivedAt: now, Source: patchbay.Source{Kind: patchbay.SourceTest, Link: l.ID},
+	}
+	out := s.o.Engine.Try(ctx, deliver.Call{Link: l, Event: event, Attempt: 1, Test: true})
+	r := &TestResult{Status: "sent", ResponseCode: out.Code, DurationMS: out.Attempt.DurationMS, ResponseBody: out.Attempt.ResponseBody}
+	if out.Verdict != patchbay.VerdictDelivered {
+		r.Status, r.Error, r.Type = "failed", out.Error, out.Type
+	}
+	return r
+}
+
+// view turns a link into what the API shows.
+func (s *Service) view(l *patchbay.Link, c *compiled) *View {
+	v := &View{
+		ID: l.ID, Integration: l.Integration, Scope: l.Scope, Reach: l.Reach, Events: l.Events, Settings: json.RawMessage("{}"),
+		Filter: optional(l.Filter), Body: optional(l.Body), Slot: optional(l.Slot), StateReason: optional(l.StateReason),
+		Enabled: l.Enabled, State: l.State, Visible: l.Visible, Name: l.Name, Retry: l.Retry, Concurrency: l.Concurrency,
+		Rate: l.Rate, CreatedAt: l.CreatedAt, UpdatedAt: l.UpdatedAt, Revision: l.Revision,
+		DeletePath: fmt.Sprintf("/integrations/%s/link/%s", l.Integration, l.ID),
+	}
+	v.ShortName, v.Summary = s.summary(l, c)
+	if i, ok := s.o.Integrations[l.Integration]; ok {
+		v.Settings = i.Definition().Settings.Mask(l.Settings)
+	}
+	if v.Concurrency == 0 {
+		v.Concurrency = patchbay.DefaultConcurrency
+	}
+	if !l.Enabled {
+		v.State = patchbay.LinkDisabled
+	}
+	if c == nil {
+		return v
+	}
+	if c.broken != "" {
+		v.State, v.StateReason = patchbay.LinkDisabled, &c.broken
+		return v
+	}
+	h := s.o.Engine.Health(l.ID)
+	v.Health = &Health{Breaker: h.Breaker, Failures: h.Failures, InFlight: h.InFlight, Waiting: h.Waiting, FilterErrors: c.events.n.Load()}
+	if !h.FailingSince.IsZero() {
+		v.Health.FailingSince = &h.FailingSince
+	}
+	if last := c.events.last.Load(); last != nil {
+		v.Health.LastFilterError = *last
+	}
+	return v
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
