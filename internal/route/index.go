@@ -1,0 +1,150 @@
+// Package route says which links an event goes to: by scope and reach, by type pattern, by filter, by slot. Its Index
+// holds every link in memory and reads no database. The cost of a match depends on the links that can see the event
+// and want its type, not on how many others there are.
+//
+// It also runs the expressions of links: filters, which decide, and bodies, which make what is sent.
+package route
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+
+	"github.com/patchbay/patchbay"
+)
+
+// Link is what routing needs of a link. It must not change after Put.
+type Link struct {
+	ID       patchbay.LinkID
+	Revision int
+	Scope    patchbay.Scope
+	Reach    patchbay.Reach
+	Events   []patchbay.Pattern
+	// Filter must be true for the event; nil always is.
+	Filter *Filter
+	// Slot, when not empty, lets a link at a deeper scope take this one's place.
+	Slot        string
+	Integration string
+	// Target is the place at the partner that the link leads to, "" when it is not known.
+	Target string
+	// State decides what a match means. Active and paused links get deliveries; a disabled one only counts as missed,
+	// but takes part in its slot; one that is being attached or detached matches nothing.
+	State patchbay.LinkState
+	// Value is the caller's own.
+	Value any
+}
+
+// Index finds links. Its zero value is empty and ready. It is safe for concurrent use: a change takes microseconds
+// under its lock, and no expression is ever evaluated under it.
+type Index struct {
+	mu     sync.RWMutex
+	links  map[patchbay.LinkID]*Link
+	scopes map[patchbay.Scope]*reaches
+}
+
+// reaches holds the links of one scope.
+type reaches struct{ subtree, children, exact bucket }
+
+func (r *reaches) of(reach patchbay.Reach) *bucket {
+	switch reach {
+	case patchbay.ReachExact:
+		return &r.exact
+	case patchbay.ReachChildren:
+		return &r.children
+	}
+	return &r.subtree
+}
+
+// Put adds a link, or replaces the one with its identifier. What Match returns from then on reflects it.
+func (x *Index) Put(l *Link) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.links == nil {
+		x.links = make(map[patchbay.LinkID]*Link)
+		x.scopes = make(map[patchbay.Scope]*reaches)
+	}
+	x.remove(l.ID)
+	x.links[l.ID] = l
+	r := x.scopes[l.Scope]
+	if r == nil {
+		r = &reaches{}
+		x.scopes[l.Scope] = r
+	}
+	r.of(l.Reach).add(l)
+}
+
+// Remove forgets a link. Removing one that is not there does nothing.
+func (x *Index) Remove(id patchbay.LinkID) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.remove(id)
+}
+
+func (x *Index) remove(id patchbay.LinkID) {
+	l := x.links[id]
+	if l == nil {
+		return
+	}
+	delete(x.links, id)
+	r := x.scopes[l.Scope]
+	r.of(l.Reach).remove(l)
+	if r.subtree.empty() && r.children.empty() && r.exact.empty() {
+		delete(x.scopes, l.Scope)
+	}
+}
+
+// Get returns a link, nil when there is none.
+func (x *Index) Get(id patchbay.LinkID) *Link {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.links[id]
+}
+
+// Len counts the links.
+func (x *Index) Len() int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.links)
+}
+
+// visible calls yield for every bucket whose links see one of the event's scopes, once each.
+func (x *Index) visible(e *patchbay.Event, yield func(*bucket)) {
+	x.above(e, 0, e.Scope, yield)
+	for i, s := range e.Also {
+		x.above(e, i+1, s, yield)
+	}
+}
+
+// above visits what sees the i-th of the event's scopes and does not see an earlier one.
+func (x *Index) above(e *patchbay.Event, i int, s patchbay.Scope, yield func(*bucket)) {
+	seen := func(covers func(earlier patchbay.Scope) bool) bool {
+		return i > 0 && (covers(e.Scope) || slices.ContainsFunc(e.Also[:i-1], covers))
+	}
+	if r := x.scopes[s]; r != nil {
+		if !seen(func(earlier patchbay.Scope) bool { return earlier == s }) {
+			yield(&r.exact)
+		}
+		if !seen(s.Contains) {
+			yield(&r.subtree)
+		}
+	}
+	parent, ok := s.Parent()
+	if !ok {
+		return
+	}
+	if r := x.scopes[parent]; r != nil && !seen(func(earlier patchbay.Scope) bool {
+		p, ok := earlier.Parent()
+		return ok && p == parent
+	}) {
+		yield(&r.children)
+	}
+	for ok && !seen(parent.Contains) {
+		if r := x.scopes[parent]; r != nil {
+			yield(&r.subtree)
+		}
+		parent, ok = parent.Parent()
+	}
+}
+
+// byID orders links as they were made.
+func byID(a, b *Link) int { return cmp.Compare(a.ID, b.ID) }
