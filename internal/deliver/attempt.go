@@ -4,36 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
+	"net/url"
 	"runtime/debug"
 	"strings"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
+	"github.com/patchbay/patchbay/internal/outbound"
 )
-
-// Transport is the guarded way out.
-type Transport interface {
-	// Attempt returns what one attempt sends through. Every text in secrets is hidden in what it keeps. A preview
-	// keeps the request and sends nothing.
-	Attempt(secrets []string, preview bool) Wire
-	// Dial opens a guarded connection for protocols other than HTTP.
-	Dial(ctx context.Context, network, address string) (net.Conn, error)
-}
-
-// Wire is what one attempt sends through, and what it keeps of that.
-type Wire interface {
-	integration.HTTP
-	// Record keeps an exchange of another protocol than HTTP.
-	Record(integration.Exchange)
-	// Kept returns what was sent and answered last, redacted; a nil request when nothing was. body is the request's
-	// and kept in previews only.
-	Kept() (request *patchbay.Request, body []byte, code int, response string)
-	// Redact hides the secrets in a text.
-	Redact(string) string
-	// Host returns the host and port that was called last, "" when none was.
-	Host() string
-}
 
 // Call is one attempt: of a delivery, of an inline integration, of a test, or a preview of one.
 type Call struct {
@@ -57,30 +35,37 @@ type Outcome struct {
 	Attempt patchbay.Attempt
 	// Body is the request's body, in previews.
 	Body []byte
-	// Host is the destination that was called.
+	// Host is the destination that was called, when the link's settings do not tell it.
 	Host string
-	// Thread is the message's thread.
-	Thread string
 }
 
 // Try makes one attempt now and returns what came of it. It records nothing: the queue's own attempts, inline calls,
 // tests and previews all go through it.
 func (e *Engine) Try(ctx context.Context, c Call) Outcome {
-	wire := e.o.Transport.Attempt(c.Link.Secrets, c.Preview)
+	wire := e.o.Client.AttemptWith(c.Link.Redactor)
+	if c.Preview {
+		wire = e.o.Client.Preview(c.Link.Secrets)
+	}
 	began := e.now()
 	out := Outcome{Result: e.call(ctx, &c, wire)}
 	took := e.now().Sub(began)
 
-	request, body, code, response := wire.Kept()
-	out.Host, out.Body = wire.Host(), body
+	request := wire.Request()
+	code, response := wire.Response()
+	if request != nil {
+		out.Body = request.Body
+		if c.Link.Host == "" {
+			out.Host = hostOf(request.URL)
+		}
+	}
 	if out.Code == 0 {
 		out.Code = code
 	}
 	if out.Error != "" {
 		out.Error = clipTo(wire.Redact(out.Error), patchbay.MaxErrorKept)
 	}
-	if len(out.Result.Body) > 0 {
-		out.Result.Body = []byte(wire.Redact(clipTo(string(out.Result.Body), patchbay.MaxResponseBodyKept)))
+	if len(out.Result.Body) > 0 && out.Verdict != patchbay.VerdictDelivered {
+		out.Result.Body = []byte(wire.Body(out.Result.Body))
 	}
 	out.Attempt = patchbay.Attempt{
 		At: began, DurationMS: max(took.Milliseconds(), 0), Verdict: out.Verdict, ErrorType: out.Type, Error: out.Error,
@@ -90,7 +75,7 @@ func (e *Engine) Try(ctx context.Context, c Call) Outcome {
 }
 
 // call runs the integration, and turns its panic into a verdict: one integration's bug must not take the others down.
-func (e *Engine) call(ctx context.Context, c *Call, wire Wire) (res integration.Result) {
+func (e *Engine) call(ctx context.Context, c *Call, wire *outbound.Attempt) (res integration.Result) {
 	defer func() {
 		if p := recover(); p != nil {
 			e.log.Error("an integration panicked", "integration", c.Link.Integration, "link", c.Link.ID,
@@ -105,7 +90,7 @@ func (e *Engine) call(ctx context.Context, c *Call, wire Wire) (res integration.
 		Reference: c.Reference, Stale: c.Stale, Preview: c.Preview, Consumer: c.Consumer,
 		Message: func() (*integration.Message, error) { return e.o.Catalog.Render(c.Event, c.Link.Definition) },
 		Env: &integration.Env{
-			HTTP: wire, Dial: e.o.Transport.Dial, Record: wire.Record, Config: c.Link.Config,
+			HTTP: wire, Dial: e.o.Client.Dial, Record: wire.Record, Config: c.Link.Config,
 			Log: e.log, Now: e.now, PublicURL: e.o.PublicURL,
 		},
 	}
@@ -187,6 +172,15 @@ func (l *lane) linkNow(e *Engine) *Link {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return l.link
+}
+
+// hostOf returns the host and port of an address, as far as it names them.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }
 
 // jsonOrNil returns b when it is JSON.

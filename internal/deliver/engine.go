@@ -16,6 +16,7 @@ import (
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
+	"github.com/patchbay/patchbay/internal/outbound"
 	"github.com/patchbay/patchbay/internal/store"
 )
 
@@ -51,9 +52,10 @@ type Link struct {
 	*patchbay.Link
 	Definition *integration.Definition
 	Sender     integration.Sender
-	// Settings is what Definition.Decode returned, Secrets every secret text in them.
+	// Settings is what Definition.Decode returned, Secrets every secret text in them, Redactor what hides those.
 	Settings any
 	Secrets  []string
+	Redactor *outbound.Redactor
 	// Config is the operator's settings for the integration.
 	Config []byte
 	// Body makes the link's own body; nil when it has none.
@@ -107,8 +109,9 @@ type Options struct {
 		store.Events
 		store.Links
 	}
-	Transport Transport
-	Catalog   Catalog
+	// Client is the guarded way out.
+	Client  *outbound.Client
+	Catalog Catalog
 	// Notify is called for every notice, one at a time, off the hot path.
 	Notify func(context.Context, Notice)
 	// Observer may be nil.

@@ -131,7 +131,7 @@ func (e *Engine) take(l *lane) *item {
 		e.parked[c].push(l)
 		return nil
 	}
-	h := e.hostOf(l.link.Host)
+	h := e.hostNamed(l.link.Host)
 	if h != nil && !h.slots.allows(c) {
 		l.place = inHost
 		h.waiting[c].push(l)
@@ -162,7 +162,7 @@ func (e *Engine) take(l *lane) *item {
 	return it
 }
 
-func (e *Engine) hostOf(name string) *host {
+func (e *Engine) hostNamed(name string) *host {
 	if name == "" {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
 	"github.com/patchbay/patchbay/internal/deliver"
+	"github.com/patchbay/patchbay/internal/outbound"
 	"github.com/patchbay/patchbay/internal/route"
 )
 
@@ -41,6 +42,7 @@ func (s *Service) compile(l *patchbay.Link) (*compiled, error) {
 	if l.Previous != nil {
 		d.Secrets = append(d.Secrets, l.Previous.Value.Reveal())
 	}
+	d.Redactor = outbound.NewRedactor(d.Secrets)
 	r := &route.Link{
 		ID: l.ID, Revision: l.Revision, Scope: l.Scope, Reach: l.Reach, Events: l.Events, Slot: l.Slot,
 		Integration: l.Integration, State: l.State, Value: d,

@@ -547,3 +547,15 @@ func optional(s string) *string {
 	}
 	return &s
 }
+
+// Describe returns a link and its short name, for what is told about it; false when there is no such link.
+func (s *Service) Describe(id patchbay.LinkID) (*patchbay.Link, string, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	l, ok := s.stored[id]
+	if !ok {
+		return nil, "", false
+	}
+	short, _ := s.summary(l, s.links[id])
+	return l, short, true
+}

@@ -1,0 +1,321 @@
+// Package app puts Patchbay together: it is the only place that sees every part. It is a library too: a program that
+// wants Patchbay inside of itself makes an App, starts it and stops it.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/integration"
+	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/catalog"
+	"github.com/patchbay/patchbay/internal/config"
+	"github.com/patchbay/patchbay/internal/deliver"
+	"github.com/patchbay/patchbay/internal/eventtypes"
+	"github.com/patchbay/patchbay/internal/httpapi"
+	"github.com/patchbay/patchbay/internal/ingest"
+	"github.com/patchbay/patchbay/internal/lifecycle"
+	"github.com/patchbay/patchbay/internal/links"
+	"github.com/patchbay/patchbay/internal/obs"
+	"github.com/patchbay/patchbay/internal/outbound"
+	"github.com/patchbay/patchbay/internal/store"
+	"github.com/patchbay/patchbay/internal/store/sqlite"
+	"github.com/patchbay/patchbay/internal/stream"
+)
+
+// The limits of the HTTP server.
+const (
+	headerTimeout = 10 * time.Second
+	// readTimeout bounds how long a body of MaxEventBody may take to come in.
+	readTimeout = 60 * time.Second
+	idleTimeout = 2 * time.Minute
+	maxHeader   = 64 << 10
+)
+
+// Options configure an App.
+type Options struct {
+	// Config is what flags, environment and patchbay.yaml say; its zero value is a complete configuration.
+	Config config.Config
+	// Integrations are those that links can use; integrations/all lists all of Patchbay's own.
+	Integrations []integration.Integration
+	// Version is the program's, for User-Agent and metrics.
+	Version string
+	// Log is where to log; nil discards.
+	Log *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// RetryJitter returns numbers in [0,1) that spread retries; nil means random ones.
+	RetryJitter func() float64
+}
+
+// App is a running installation.
+type App struct {
+	o            Options
+	config       config.Config
+	log          *slog.Logger
+	integrations map[string]integration.Integration
+
+	store   store.Store
+	engine  *deliver.Engine
+	links   *links.Service
+	ingest  *ingest.Service
+	keys    *access.Keys
+	catalog *catalog.Catalog
+	hub     *stream.Hub
+	metrics *obs.Metrics
+	handler http.Handler
+
+	down     lifecycle.Stack
+	listener net.Listener
+	adminKey string
+	created  bool
+
+	stopOnce sync.Once
+	stopErr  error
+}
+
+// New checks the options. Nothing is opened before Start.
+func New(o Options) (*App, error) {
+	if err := o.Config.Validate(); err != nil {
+		return nil, err
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &App{o: o, config: o.Config.WithDefaults(), log: o.Log, integrations: map[string]integration.Integration{}}
+	for _, i := range o.Integrations {
+		key := i.Definition().Key
+		if _, twice := a.integrations[key]; twice {
+			return nil, fmt.Errorf("two integrations have the key %q", key)
+		}
+		a.integrations[key] = i
+	}
+	return a, nil
+}
+
+// Start opens the database, recovers what an earlier run left, and serves. A start that fails takes everything down
+// again.
+func (a *App) Start(ctx context.Context) error {
+	err := a.start(ctx)
+	if err == nil {
+		return nil
+	}
+	if down := a.down.Stop(context.WithoutCancel(ctx)); down != nil {
+		err = errors.Join(err, down)
+	}
+	return err
+}
+
+func (a *App) start(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		a.openStore, a.openCatalog, a.openServices, a.recover, a.openHandler, a.listen,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *App) openStore(ctx context.Context) error {
+	if err := os.MkdirAll(a.config.Data, 0o700); err != nil {
+		return fmt.Errorf("the data directory %s cannot be made: %w", a.config.Data, err)
+	}
+	s, err := sqlite.Open(ctx, sqlite.Options{Dir: a.config.Data, Now: a.o.Now, Log: a.log})
+	if err != nil {
+		return err
+	}
+	a.store = s
+	a.down.Push("the database", func(context.Context) error { return s.Close() })
+	return nil
+}
+
+func (a *App) openCatalog(ctx context.Context) error {
+	stored, err := a.store.AllTypes(ctx)
+	if err != nil {
+		return fmt.Errorf("the event types in the database cannot be read: %w", err)
+	}
+	a.catalog, err = catalog.Open(catalog.Options{Files: a.config.Catalog, Stored: stored})
+	return err
+}
+
+func (a *App) openServices(ctx context.Context) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	a.down.Push("connections to partners", func(context.Context) error { return client.Close() })
+
+	a.hub = &stream.Hub{}
+	a.metrics = obs.NewMetrics(obs.MetricsOptions{Version: a.o.Version, Gauges: a.gauges()})
+	watch := &observer{hub: a.hub, metrics: a.metrics}
+	a.engine = deliver.New(deliver.Options{
+		Store: a.store, Client: client, Catalog: rendering{a.catalog}, Notify: a.notice, Observer: watch, Log: a.log,
+		Now: a.o.Now, Random: a.o.RetryJitter, PublicURL: a.config.PublicURL,
+	})
+	configs, err := a.configs()
+	if err != nil {
+		return err
+	}
+	a.links = links.New(links.Options{
+		Store: a.store, Engine: a.engine, Integrations: a.integrations, Configs: configs, Log: a.log, Now: a.o.Now,
+	})
+	deliveries := deliver.NewService(a.engine, a.links.Revision)
+	a.ingest = ingest.New(ingest.Options{
+		Store: a.store, Catalog: a.catalog, Links: a.links, Engine: a.engine, Deliveries: deliveries,
+		Integrations: a.integrations, Observer: watch, Log: a.log, Now: a.o.Now,
+	})
+	if a.keys, err = access.NewKeys(ctx, a.store, a.store.NewID, a.o.Now); err != nil {
+		return err
+	}
+	a.handler, err = httpapi.New(httpapi.Options{
+		Ingest: a.ingest, Links: a.links, Deliveries: deliveries, Catalog: a.catalog,
+		EventTypes: eventtypes.New(a.catalog, a.store), Integrations: a.o.Integrations, Keys: a.keys,
+		Hub: a.hub, Metrics: a.metrics, Ready: a.store.Healthy, Log: a.log, Version: a.o.Version,
+	})
+	return err
+}
+
+// client makes the guarded way out.
+func (a *App) client() (*outbound.Client, error) {
+	o := outbound.Options{
+		Guard: outbound.Guard{AllowLoopback: a.config.Dev, Allow: a.config.EgressAllow}, Version: a.o.Version,
+	}
+	if a.config.EgressProxy != "" {
+		proxy, err := outbound.ParseProxy(a.config.EgressProxy)
+		if err != nil {
+			return nil, err
+		}
+		o.Proxy = proxy
+	}
+	return outbound.New(o), nil
+}
+
+// recover finds what an earlier run left behind, and begins to send.
+func (a *App) recover(ctx context.Context) error {
+	found, err := a.store.Recover(ctx, a.now())
+	if err != nil {
+		return fmt.Errorf("what an earlier run left behind cannot be read: %w", err)
+	}
+	if found > 0 {
+		a.log.Info("deliveries of an earlier run are due now", "count", found)
+	}
+	if err := a.links.Load(ctx); err != nil {
+		return err
+	}
+	if err := a.engine.Start(ctx); err != nil {
+		return err
+	}
+	a.down.Push("deliveries", a.engine.Stop)
+	run, cancel := context.WithCancel(context.Background())
+	var owned sync.WaitGroup
+	owned.Go(func() { a.prune(run) })
+	a.down.Push("housekeeping", func(context.Context) error {
+		cancel()
+		owned.Wait()
+		return nil
+	})
+	return nil
+}
+
+func (a *App) openHandler(ctx context.Context) error {
+	if a.config.Dev {
+		return nil
+	}
+	token, created, err := a.keys.EnsureAdmin(ctx)
+	if err != nil {
+		return err
+	}
+	a.adminKey, a.created = token, created
+	if !created {
+		return nil
+	}
+	name := config.AdminKeyFile(a.config.Data)
+	if err := os.WriteFile(name, []byte(token+"\n"), 0o600); err != nil {
+		return fmt.Errorf("the admin key cannot be written to %s: %w", filepath.Base(name), err)
+	}
+	return nil
+}
+
+func (a *App) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", a.config.Listen)
+	if err != nil {
+		return fmt.Errorf("%s cannot be served on: %w; choose another address with --listen", a.config.Listen, err)
+	}
+	a.listener = l
+	server := &http.Server{
+		Handler: a.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	var owned sync.WaitGroup
+	owned.Go(func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			a.log.Error("the HTTP server ended", "error", err)
+		}
+	})
+	a.down.Push("the HTTP server", func(ctx context.Context) error {
+		a.hub.Close() // live streams end by themselves, so that they do not use up the grace
+		err := server.Shutdown(ctx)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = server.Close()
+		}
+		owned.Wait()
+		return err
+	})
+	return nil
+}
+
+// Addr returns the host and port that is served on; "" before Start.
+func (a *App) Addr() string {
+	if a.listener == nil {
+		return ""
+	}
+	return a.listener.Addr().String()
+}
+
+// AdminKey returns the admin key when this start made it.
+func (a *App) AdminKey() (token string, created bool) { return a.adminKey, a.created }
+
+// Handler returns the HTTP handler, for a program that serves it itself; nil before Start.
+func (a *App) Handler() http.Handler { return a.handler }
+
+// Stop stops: no more requests, what is being sent may finish until ctx is done (at most the configured grace), the
+// rest is handed back to the queue. A second call returns what the first did.
+func (a *App) Stop(ctx context.Context) error {
+	a.stopOnce.Do(func() {
+		ctx, cancel := context.WithTimeout(ctx, time.Duration(a.config.Grace))
+		defer cancel()
+		a.stopErr = a.down.Stop(ctx)
+	})
+	return a.stopErr
+}
+
+func (a *App) now() time.Time {
+	if a.o.Now != nil {
+		return a.o.Now()
+	}
+	return time.Now()
+}
+
+// notice carries out what the engine noticed about a link.
+func (a *App) notice(ctx context.Context, n deliver.Notice) {
+	link, short, ok := a.links.Describe(n.Link)
+	if !ok {
+		return // deleted in the meantime
+	}
+	if err := a.ingest.Notice(ctx, n, ingest.Subject{Link: link, ShortName: short}); err != nil {
+		a.log.Error("an event about a link could not be raised", "type", n.Type, "link", n.Link, "error", err)
+		return
+	}
+	a.log.Info("link: "+n.Type, "link", n.Link, "why", n.Why, "failures", n.Failures)
+}
