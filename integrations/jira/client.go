@@ -1,0 +1,356 @@
+package jira
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/integration"
+	"github.com/patchbay/patchbay/integration/markup"
+)
+
+// maxAnswer is how much of an answer is read: one issue with two fields, or the transitions of one.
+const maxAnswer = 256 << 10
+
+// maxIssueKey bounds the key of an issue, which goes into addresses and is kept as a reference.
+const maxIssueKey = 128
+
+// client makes the calls of one delivery.
+type client struct {
+	d        *integration.Delivery
+	settings *Settings
+	signer   *signer // nil unless requests are signed
+}
+
+func newClient(d *integration.Delivery) (*client, *integration.Result) {
+	c := &client{d: d, settings: d.Settings.(*Settings)}
+	if c.settings.OAuth != nil && !d.Preview {
+		var failed *integration.Result
+		if c.signer, failed = newSigner(d, c.settings.OAuth); failed != nil {
+			return nil, failed
+		}
+	}
+	return c, nil
+}
+
+// issue is what is read of an issue.
+type issue struct {
+	Key    string `json:"key"`
+	Fields struct {
+		Labels []string `json:"labels"`
+		Status struct {
+			Category struct {
+				Key string `json:"key"`
+			} `json:"statusCategory"`
+		} `json:"status"`
+	} `json:"fields"`
+}
+
+// name returns what an issue is called in addresses, "" when it cannot be used.
+func (i *issue) name() string {
+	if len(i.Key) > maxIssueKey {
+		return ""
+	}
+	return i.Key
+}
+
+// find looks for the open issue with a label. It returns nil when there is none, or the result with which the attempt
+// ends. When the search finds nothing, the issue that this link made last for the thread is looked at: the search runs
+// behind, on Jira Cloud always.
+func (c *client) find(ctx context.Context, label string) (*issue, *integration.Result) {
+	body, err := json.Marshal(map[string]any{
+		"jql":        jql(c.settings.ProjectKey, label),
+		"maxResults": 1,
+		"fields":     []string{"status", "labels"},
+	})
+	if err != nil {
+		r := integration.Unrenderable(err)
+		return nil, &r
+	}
+	path := []string{"rest", "api", "2", "search"}
+	if c.settings.cloud() {
+		path = []string{"rest", "api", "3", "search", "jql"}
+	}
+	resp, failed := c.call(ctx, http.MethodPost, c.url(path...), body)
+	if failed != nil {
+		return nil, c.searchFailed(resp, failed)
+	}
+	var answer struct {
+		Issues []issue `json:"issues"`
+	}
+	switch err := json.Unmarshal(resp.Body, &answer); {
+	case err != nil:
+		r := integration.UserError("%s answered the search with something that is not its own: check jira_base_url", partner).With(resp)
+		return nil, &r
+	case len(answer.Issues) > 0:
+		return &answer.Issues[0], nil
+	case c.d.Reference == "":
+		return nil, nil
+	}
+	return c.last(ctx, label)
+}
+
+// searchFailed says more of two answers to a search than their status does.
+func (c *client) searchFailed(resp *integration.Response, failed *integration.Result) *integration.Result {
+	if resp == nil {
+		return failed
+	}
+	var r integration.Result
+	switch resp.Status {
+	case http.StatusBadRequest: // the label is quoted and may be unknown; what can be wrong is the project
+		r = integration.UserError("%s cannot search project %s (400): check project_key, and that the account may browse the project",
+			partner, c.settings.ProjectKey).With(resp)
+	case http.StatusGone: // the path is gone, not the target
+		r = integration.UserError("this %s no longer has the search of Data Center (410): if it is Jira Cloud, give its address at atlassian.net as jira_base_url",
+			partner).With(resp)
+	default:
+		return failed
+	}
+	return &r
+}
+
+// last returns the issue that Delivery.Reference names, when it is still open and carries the label.
+func (c *client) last(ctx context.Context, label string) (*issue, *integration.Result) {
+	resp, failed := c.call(ctx, http.MethodGet, c.url("rest", "api", "2", "issue", c.d.Reference)+"?fields=status,labels", nil)
+	if failed != nil {
+		if failed.Verdict == patchbay.VerdictRetry {
+			return nil, failed
+		}
+		return nil, nil // deleted, or no longer to be seen
+	}
+	var i issue
+	if json.Unmarshal(resp.Body, &i) != nil || !slices.Contains(i.Fields.Labels, label) || i.Fields.Status.Category.Key == "done" {
+		return nil, nil
+	}
+	return &i, nil
+}
+
+// jql selects what is not done and has a label, in a project.
+func jql(project, label string) string {
+	return "project = " + quote(project) + " AND labels = " + quote(label) + " AND statusCategory != Done ORDER BY created DESC"
+}
+
+// quote writes a JQL string. Nothing in s can end it.
+func quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r < ' ' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029:
+			b.WriteByte(' ')
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+func (c *client) create(ctx context.Context, msg *integration.Message, label string) integration.Result {
+	body := []byte(c.d.Body)
+	if body == nil {
+		var err error
+		if body, err = json.Marshal(c.settings.issue(msg, label)); err != nil {
+			return integration.Unrenderable(err)
+		}
+	}
+	resp, failed := c.call(ctx, http.MethodPost, c.url("rest", "api", "2", "issue"), body)
+	switch {
+	case failed != nil && resp != nil && resp.Status == http.StatusBadRequest:
+		return refused(resp)
+	case failed != nil:
+		return *failed
+	}
+	var made issue
+	if json.Unmarshal(resp.Body, &made) != nil {
+		made = issue{} // it was created all the same; only the next message cannot refer to it
+	}
+	return refer(integration.Delivered().With(resp), made.name())
+}
+
+// customField is the name of a field that an installation has added.
+var customField = regexp.MustCompile(`^customfield_[0-9]{1,10}$`)
+
+// settingOf maps the fields of Jira's errors to the settings that fill them.
+var settingOf = map[string]string{
+	"project": "project_key", "issuetype": "issue_type", "priority": "priority", "labels": "labels",
+}
+
+// refused reads what Jira has against a new issue. Of its answer only names that are known go into the sentence.
+func refused(resp *integration.Response) integration.Result {
+	var answer struct {
+		Errors map[string]any `json:"errors"`
+	}
+	if json.Unmarshal(resp.Body, &answer) != nil {
+		answer.Errors = nil
+	}
+	var settings, required []string
+	for field := range answer.Errors {
+		switch {
+		case settingOf[field] != "":
+			settings = append(settings, settingOf[field])
+		case customField.MatchString(field):
+			required = append(required, field)
+		case slices.Contains([]string{"assignee", "components", "duedate", "environment", "fixVersions", "reporter", "security", "versions"}, field):
+			required = append(required, field)
+		}
+	}
+	slices.Sort(settings)
+	slices.Sort(required)
+	switch {
+	case len(settings) > 0:
+		return integration.UserError("%s refused the issue (400): check %s", partner, strings.Join(settings, ", ")).With(resp)
+	case len(required) > 0:
+		return integration.UserError("%s refused the issue (400): the project asks for %s; make it optional for this issue type, or give another issue_type",
+			partner, strings.Join(required[:min(len(required), 10)], ", ")).With(resp)
+	}
+	return integration.Classify(partner, resp)
+}
+
+func (c *client) comment(ctx context.Context, name string, msg *integration.Message) integration.Result {
+	text := "**" + markup.Escape(markup.Line(msg.Title)) + "**\n\n" + markup.Describe(msg)
+	body, err := json.Marshal(map[string]string{"body": markup.Fit(markup.Parse(text), maxDescription, markup.Doc.JiraWiki)})
+	if err != nil {
+		return integration.Unrenderable(err)
+	}
+	resp, failed := c.call(ctx, http.MethodPost, c.url("rest", "api", "2", "issue", name, "comment"), body)
+	if failed != nil {
+		return *failed
+	}
+	return refer(integration.Delivered().With(resp), name)
+}
+
+// transition resolves an issue by the name of a transition, which Jira knows by a number of its workflow.
+func (c *client) transition(ctx context.Context, name string) integration.Result {
+	address := c.url("rest", "api", "2", "issue", name, "transitions")
+	resp, failed := c.call(ctx, http.MethodGet, address, nil)
+	if failed != nil {
+		return *failed
+	}
+	var answer struct {
+		Transitions []struct {
+			ID   json.Number `json:"id"` // a number as text
+			Name string      `json:"name"`
+		} `json:"transitions"`
+	}
+	if err := json.Unmarshal(resp.Body, &answer); err != nil {
+		return integration.UserError("%s answered with something that is not its own: check jira_base_url", partner).With(resp)
+	}
+	for _, t := range answer.Transitions {
+		if !strings.EqualFold(t.Name, c.settings.ResolveTransition) {
+			continue
+		}
+		body, err := json.Marshal(map[string]any{"transition": map[string]string{"id": t.ID.String()}})
+		if err != nil {
+			return integration.Unrenderable(err)
+		}
+		if resp, failed = c.call(ctx, http.MethodPost, address, body); failed != nil {
+			return *failed
+		}
+		return refer(integration.Delivered().With(resp), name)
+	}
+	return integration.UserError("the open issue has no transition %q from where it stands: check resolve_transition",
+		c.settings.ResolveTransition).With(resp)
+}
+
+func (c *client) test(ctx context.Context) integration.Result {
+	resp, failed := c.call(ctx, http.MethodGet, c.url("rest", "api", "2", "myself"), nil)
+	if failed != nil {
+		return *failed
+	}
+	resp, failed = c.call(ctx, http.MethodGet, c.url("rest", "api", "2", "project", c.settings.ProjectKey), nil)
+	switch {
+	case failed != nil && resp != nil && resp.Status == http.StatusNotFound:
+		return integration.UserError("%s has no project %s that the account may see (404): check project_key", partner, c.settings.ProjectKey).With(resp)
+	case failed != nil:
+		return *failed
+	}
+	var project struct {
+		IssueTypes []named `json:"issueTypes"`
+	}
+	if json.Unmarshal(resp.Body, &project) == nil && len(project.IssueTypes) > 0 &&
+		!slices.ContainsFunc(project.IssueTypes, func(t named) bool { return strings.EqualFold(t.Name, c.settings.IssueType) }) {
+		return integration.UserError("project %s has no issue type %q: check issue_type", c.settings.ProjectKey, c.settings.IssueType).With(resp)
+	}
+	return integration.Delivered().With(resp)
+}
+
+// refer keeps the name of an issue for the thread's next message.
+func refer(r integration.Result, name string) integration.Result {
+	r.Reference = name
+	return r
+}
+
+func (c *client) url(path ...string) string { return integration.JoinURL(c.settings.BaseURL, path...) }
+
+// call makes one request. Any answer but 2xx comes back with the result with which the attempt ends.
+func (c *client) call(ctx context.Context, method, address string, body []byte) (*integration.Response, *integration.Result) {
+	req := &integration.Request{Method: method, URL: address, Body: body, Limit: maxAnswer}
+	if failed := c.authorize(req); failed != nil {
+		return nil, failed
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept-Language", "en") // otherwise errors come in the account's language
+	if req.Body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.d.Env.HTTP.Do(ctx, req)
+	if err != nil {
+		r := integration.Unreachable(partner, err)
+		return nil, &r
+	}
+	r := integration.Classify(partner, resp)
+	switch {
+	case r.Verdict == patchbay.VerdictDelivered:
+		return resp, nil
+	case resp.Status == http.StatusUnauthorized:
+		r = integration.UserError("%s refused the credentials (401): check %s", partner, c.credentials()).With(resp)
+	case resp.Status == http.StatusForbidden:
+		r = integration.UserError("%s does not allow this (403): the account must be allowed to browse project %s and to create issues in it, and may have to sign in once in a browser",
+			partner, c.settings.ProjectKey).With(resp)
+	case resp.Status == http.StatusNotFound:
+		r = integration.UserError("%s was not found at this address (404): check jira_base_url and project_key", partner).With(resp)
+	}
+	return resp, &r
+}
+
+// credentials names the settings with which the link signs in.
+func (c *client) credentials() string {
+	switch {
+	case c.settings.OAuth != nil:
+		return "oauth_settings and the consumer"
+	case c.settings.Token != "":
+		return "token"
+	}
+	return "email and api_token"
+}
+
+func (c *client) authorize(req *integration.Request) *integration.Result {
+	s := c.settings
+	value := ""
+	switch {
+	case s.Token != "":
+		value = "Bearer " + s.Token.Reveal()
+	case s.Email != "":
+		value = "Basic " + base64.StdEncoding.EncodeToString([]byte(s.Email+":"+s.APIToken.Reveal()))
+	case c.signer == nil:
+		value = "OAuth (signed when it is sent)"
+	default:
+		var err error
+		if value, err = c.signer.authorization(req.Method, req.URL); err != nil {
+			r := integration.Misconfigured("the request cannot be signed: %v", err)
+			return &r
+		}
+	}
+	req.Header.Set("Authorization", value)
+	req.Secret = []string{value}
+	return nil
+}
