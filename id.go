@@ -53,14 +53,19 @@ func (jobKind) prefix() string        { return "job_" }
 // ID is an identifier of one kind of thing. The zero ID means "none".
 type ID[K Kind] int64
 
-// The identifiers of the nouns.
 type (
-	EventID      = ID[eventKind]
-	LinkID       = ID[linkKind]
-	DeliveryID   = ID[deliveryKind]
+	// EventID identifies an event.
+	EventID = ID[eventKind]
+	// LinkID identifies a link.
+	LinkID = ID[linkKind]
+	// DeliveryID identifies a delivery.
+	DeliveryID = ID[deliveryKind]
+	// ConnectionID identifies a connection.
 	ConnectionID = ID[connectionKind]
-	KeyID        = ID[keyKind]
-	JobID        = ID[jobKind]
+	// KeyID identifies an API key.
+	KeyID = ID[keyKind]
+	// JobID identifies a job.
+	JobID = ID[jobKind]
 )
 
 // String spells the identifier as it is shown everywhere, such as "evt_01h2xcejqtf2n". The zero ID is "".

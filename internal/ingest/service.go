@@ -60,6 +60,7 @@ type Options struct {
 	Engine       Engine
 	Deliveries   *deliver.Service
 	Integrations map[string]integration.Integration
+	Quota        Quota
 	Observer     Observer
 	Log          *slog.Logger
 	// Now is the clock; nil means time.Now.
@@ -73,6 +74,7 @@ type Service struct {
 	newID    func(int) int64
 	supports sync.Map // *catalog.Type → func(string) bool
 	atOnce   chan struct{}
+	quotas   quotas
 
 	mu     sync.Mutex
 	inline map[[16]byte]chan struct{} // inline calls with a key that are under way
@@ -85,6 +87,7 @@ func New(o Options) *Service {
 	}
 	return &Service{
 		o: o, now: o.Now, newID: o.Store.NewID, atOnce: make(chan struct{}, inlineAtOnce), inline: map[[16]byte]chan struct{}{},
+		quotas: quotas{quota: o.Quota},
 	}
 }
 
@@ -97,6 +100,9 @@ func (s *Service) Accept(ctx context.Context, c *access.Caller, body []byte, key
 	}
 	key, err = in.idempotencyKey(key)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.quotas.take(event.Scope.Tenant(), event.ReceivedAt); err != nil {
 		return nil, err
 	}
 	idem := remember(c, event.Scope, key, body, event.ReceivedAt)
