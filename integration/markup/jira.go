@@ -317,19 +317,19 @@ func emoticon(rest string) bool {
 
 // linksAfter reports whether a colon between before and rest would make a link.
 func linksAfter(before, rest string) bool {
-	switch {
-	case strings.HasPrefix(rest, "//"):
+	if strings.HasPrefix(rest, "//") {
 		return true
-	case rest == "" || rest[0] == ' ':
+	}
+	if strings.HasPrefix(rest, " ") {
 		return false
 	}
-	word := strings.ToLower(before[strings.LastIndexFunc(before, func(r rune) bool { return !isWord(r) })+1:])
-	if strings.HasSuffix(word, "mailto") { // Cloud finds it within words, too
-		return true
+	word := before[strings.LastIndexFunc(before, func(r rune) bool { return !isWord(r) })+1:]
+	if rest != "" { // else a title such as "File:" could not be bold
+		word = strings.ToLower(word)
 	}
 	switch word {
 	case "file", "skype", "callto", "facetime", "tel", "sip", "sips", "news", "xmpp", "notes", "javascript", "data":
 		return true
 	}
-	return false
+	return strings.HasSuffix(strings.ToLower(word), "mailto") // Cloud finds it within words, too
 }

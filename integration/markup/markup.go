@@ -31,6 +31,26 @@ func Inline(md patchbay.Markdown) Doc { return Doc{parse(string(md), true)} }
 // Empty reports whether nothing would be seen.
 func (d Doc) Empty() bool { return strings.TrimSpace(d.Plain()) == "" }
 
+// Links returns the addresses that it links to, in order.
+func (d Doc) Links() []string { return links(d.blocks, nil) }
+
+func links(nodes []node, out []string) []string {
+	for i := range nodes {
+		if nodes[i].kind == kindLink {
+			out = append(out, nodes[i].text)
+		}
+		out = links(nodes[i].children, out)
+	}
+	return out
+}
+
+// Says reports whether the text says a title already, so that it need not stand above it as well. Case, white space
+// and the punctuation that ends the title do not count.
+func (d Doc) Says(title string) bool {
+	title = strings.TrimRight(strings.ToLower(Line(title)), ".!?:…")
+	return strings.Contains(strings.ToLower(Line(d.Plain())), title)
+}
+
 // Limit keeps the first max characters of what is seen (not of markup) and puts "…" where it cut. Markup stays whole.
 func (d Doc) Limit(max int) Doc {
 	if max < 1 {

@@ -228,6 +228,21 @@ func TestLine(t *testing.T) {
 	}
 }
 
+func TestSaysAndLinks(t *testing.T) {
+	d := Parse("Your Run ([Run \\#1](https://a.test/1))\nis **complete**\\! [more](https://b.test) [Run \\#1](https://a.test/1)")
+	for title, want := range map[string]bool{"Your run (Run #1) is complete": true, "complete!": true, "": true, "Another": false} {
+		if got := d.Says(title); got != want {
+			t.Errorf("Says(%q) = %v", title, got)
+		}
+	}
+	if diff := cmp.Diff([]string{"https://a.test/1", "https://b.test", "https://a.test/1"}, d.Links()); diff != "" {
+		t.Errorf("Links (-want +got):\n%s", diff)
+	}
+	if !Parse(" \n ").Empty() || Parse("x").Empty() {
+		t.Error("Empty is wrong")
+	}
+}
+
 // Text nested without end must neither take forever nor exhaust the stack.
 func TestDeepNesting(t *testing.T) {
 	for _, piece := range []string{"> ", "- ", "**a ", "[", "*", "![", "1. "} {
