@@ -28,9 +28,9 @@ func CompileBody(expr string) (*Body, error) {
 	return &Body{e}, nil
 }
 
-// Eval makes the body for an event, as JSON: the parts of the event that are in it are spelled as they came in, keys
-// of objects that the expression makes are sorted. The caller must not change the result, which may be a part of
-// the event.
+// Eval makes the body for an event, as JSON. Objects and arrays of the event that are in it are spelled as they came
+// in; single numbers become what they are in CEL, 64-bit integers or doubles. The keys of objects that the expression
+// makes are sorted. The caller must not change the result, which may be a part of the event.
 func (b *Body) Eval(e *Event) (json.RawMessage, error) {
 	out, err := b.eval(e)
 	if err != nil {

@@ -89,8 +89,6 @@ func stopReason(c interpreter.EvalCancelledError) string {
 	switch c.Message {
 	case "operation cancelled: actual cost limit exceeded":
 		return "it does too much work on this event"
-	case "operation cancelled: memory limit exceeded":
-		return "it makes too large a value"
 	case "operation interrupted", "":
 		return "it takes too long"
 	}
@@ -207,6 +205,8 @@ func explain(message string) string {
 	case strings.HasPrefix(text, "found no matching overload for '"):
 		name, applied, _ := strings.Cut(strings.TrimPrefix(text, "found no matching overload for '"), "'")
 		return fmt.Sprintf("%s cannot be%s", operator(name), applied)
+	case strings.HasPrefix(text, "token recognition error at: "):
+		return strings.TrimPrefix(text, "token recognition error at: ") + " is not expected here"
 	case strings.Contains(text, "'<EOF>'"):
 		return "it ends too early"
 	case strings.HasPrefix(text, "mismatched input "), strings.HasPrefix(text, "extraneous input "):

@@ -22,8 +22,9 @@ const (
 	// costLimit is in CEL's units, of which one is 20 to 100 ns. A loop over the 30,000 parts of a payload of 1 MiB
 	// stays below it.
 	costLimit = 1_000_000
-	// memoryLimit bounds every value that an expression makes: so many elements, or 10 bytes of text each.
-	memoryLimit = 250_000
+	// maxCompared bounds the values that a comparison looks into: so many elements, or 10 bytes of text each. A loop
+	// can make lists that hold one another many times over, small in memory and endless to compare.
+	maxCompared = 250_000
 	// deadline ends a loop whose steps are much dearer than their cost says. It is far beyond what costLimit allows
 	// on a machine that is not overloaded, so that what matches does not depend on load.
 	deadline = 2 * time.Second
@@ -85,18 +86,46 @@ func programOptions(w weight, m *meter) []cel.ProgramOption {
 	if w == light {
 		return options
 	}
-	options = append(options,
-		cel.CostTracking(m), cel.CostLimit(costLimit),
-		cel.MemoryTracking(types.MemoryTrackerSizeCalculator(sizes)), cel.MemoryLimit(memoryLimit))
+	options = append(options, cel.CostTracking(m), cel.CostLimit(costLimit))
 	if w == loops {
-		options = append(options, cel.InterruptCheckFrequency(1))
+		options = append(options, cel.InterruptCheckFrequency(1), cel.CustomDecoratorV2(guardComparison))
 	}
 	return options
 }
 
-// sizes measures values that an expression made, whose parts may be shared and so be exponentially many. Nesting
-// beyond the limit counts as infinitely large.
-var sizes = types.NewSizeCalculator(types.SizeCalculatorMaxDepth(maxLook), types.SizeCalculatorMaxTraversal(4*memoryLimit))
+// sizes measures values that an expression made. It remembers what it measured, so that shared parts cost nothing;
+// what is nested too deep, or is too large to measure, counts as infinitely large.
+var sizes = types.NewSizeCalculator(types.SizeCalculatorMaxDepth(maxLook), types.SizeCalculatorMaxTraversal(4*maxCompared))
+
+// guardComparison replaces comparisons by ones that measure what they compare first.
+func guardComparison(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
+	call, ok := i.(interpreter.InterpretableCall)
+	if !ok || len(call.Args()) != 2 {
+		return i, nil
+	}
+	var compare func(a, b ref.Val) ref.Val
+	switch call.Function() {
+	case operators.Equals:
+		compare = types.Equal
+	case operators.NotEquals:
+		compare = func(a, b ref.Val) ref.Val { return types.Bool(types.Equal(a, b) != types.True) }
+	case operators.In:
+		compare = func(a, b ref.Val) ref.Val {
+			if c, ok := b.(traits.Container); ok {
+				return c.Contains(a)
+			}
+			return types.MaybeNoSuchOverloadErr(b)
+		}
+	default:
+		return i, nil
+	}
+	return interpreter.NewCall(call.ID(), call.Function(), call.OverloadID(), call.Args(), func(args ...ref.Val) ref.Val {
+		if max(size(args[0]), size(args[1])) > maxCompared {
+			stop("it compares values that are too large")
+		}
+		return compare(args[0], args[1])
+	}), nil
+}
 
 // meter prices the calls of one expression. CEL's own prices leave out much of what happens on dynamic values.
 type meter struct {

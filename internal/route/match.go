@@ -146,12 +146,16 @@ func (s *scratch) keepDeepest() {
 	for _, l := range s.links {
 		if l.Slot != "" {
 			slotted++
-			key := slot{l.Integration, l.Slot}
-			s.slots[key] = max(s.slots[key], l.Scope.Depth())
 		}
 	}
 	if slotted < 2 {
 		return
+	}
+	for _, l := range s.links {
+		if l.Slot != "" {
+			key := slot{l.Integration, l.Slot}
+			s.slots[key] = max(s.slots[key], l.Scope.Depth())
+		}
 	}
 	kept := s.links[:0]
 	for _, l := range s.links {

@@ -125,15 +125,30 @@ func characters(s string, at int) ref.Val {
 	return types.Int(utf8.RuneCountInString(s[:at]))
 }
 
-func indexOf(s string, args []ref.Val) ref.Val {
-	start := 0
-	if len(args) == 2 {
-		var ok bool
-		if start, ok = offset(s, args[1].(types.Int)); !ok {
-			return outOfRange(args[1])
-		}
+// searchFrom reads the place at which a search begins, which may lie beyond the end of s.
+func searchFrom(s string, n ref.Val) (at int, inside bool, err ref.Val) {
+	if n.(types.Int) < 0 {
+		return 0, false, outOfRange(n)
 	}
-	at := strings.Index(s[start:], string(args[0].(types.String)))
+	at, inside = offset(s, n.(types.Int))
+	return at, inside && at < len(s), nil
+}
+
+func indexOf(s string, args []ref.Val) ref.Val {
+	sought, start := string(args[0].(types.String)), 0
+	if len(args) == 2 {
+		at, inside, err := searchFrom(s, args[1])
+		switch {
+		case err != nil:
+			return err
+		case !inside && sought == "":
+			return characters(s, len(s))
+		case !inside:
+			return types.Int(-1)
+		}
+		start = at
+	}
+	at := strings.Index(s[start:], sought)
 	if at >= 0 {
 		at += start
 	}
@@ -143,11 +158,16 @@ func indexOf(s string, args []ref.Val) ref.Val {
 func lastIndexOf(s string, args []ref.Val) ref.Val {
 	sought := string(args[0].(types.String))
 	if len(args) == 2 {
-		start, ok := offset(s, args[1].(types.Int))
-		if !ok {
-			return outOfRange(args[1])
+		at, inside, err := searchFrom(s, args[1])
+		switch {
+		case err != nil:
+			return err
+		case !inside && sought == "":
+			return characters(s, len(s))
+		case !inside:
+			return types.Int(-1)
 		}
-		s = s[:min(len(s), start+len(sought))] // the last match may begin at the given place
+		return characters(s, strings.LastIndex(s[:min(len(s), at+len(sought))], sought)) // the last may begin there
 	}
 	return characters(s, strings.LastIndex(s, sought))
 }
@@ -194,6 +214,9 @@ func join(args ...ref.Val) ref.Val {
 	}
 	var b strings.Builder
 	n := l.Size().(types.Int)
+	if n > maxParts {
+		return types.NewErr("join() takes at most %d texts", maxParts)
+	}
 	for i := types.Int(0); i < n; i++ {
 		if i > 0 {
 			b.WriteString(string(separator))

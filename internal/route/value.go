@@ -103,16 +103,28 @@ func checkLook(depth, parts int) {
 // guessParts estimates how many parts raw has, so that reading it seldom grows a slice.
 func guessParts(raw []byte) int { return min(max(len(raw)/48, 4), 64) }
 
-// object is a JSON object as CEL sees it. It reads only as far as it must to find a key, and remembers what it read.
+// object is a JSON object as CEL sees it. The first look-ups in a small one read it anew, which is cheaper than
+// remembering what was read; after those it remembers.
 type object struct {
 	w      *work
 	raw    []byte
 	depth  int
+	scans  int
+	parsed *fields
+}
+
+// The bounds of look-ups that remember nothing.
+const (
+	maxScans = 4
+	scanSize = 4 << 10
+)
+
+// fields is what has been read of an object: only as far as it took to find what was looked for.
+type fields struct {
 	cursor rawjson.Cursor
-	opened bool
 	done   bool
-	fields []field
-	index  map[string]int // of fields, once there are many and all are read
+	list   []field
+	index  map[string]int // of list, once there are many and all are read
 }
 
 type field struct {
@@ -129,68 +141,98 @@ var (
 	_ traits.Zeroer   = (*object)(nil)
 )
 
+// parse opens the object for reading.
+func (o *object) parse() *fields {
+	if o.parsed == nil {
+		checkLook(o.depth, 0)
+		o.parsed = &fields{cursor: rawjson.NewCursor(o.raw), list: make([]field, 0, guessParts(o.raw))}
+		o.parsed.cursor.Enter()
+	}
+	return o.parsed
+}
+
 // read reads one more field; it returns nil behind the last.
-func (o *object) read() *field {
-	if o.done {
+func (f *fields) read() *field {
+	if f.done {
 		return nil
 	}
-	if !o.opened {
-		checkLook(o.depth, 0)
-		o.opened = true
-		o.cursor = rawjson.NewCursor(o.raw)
-		o.cursor.Enter()
-		o.fields = make([]field, 0, guessParts(o.raw))
-	}
-	key, escaped, ok := o.cursor.NextField()
+	key, escaped, ok := f.cursor.NextField()
 	if !ok {
-		o.done = true
+		f.done = true
 		return nil
 	}
 	if escaped {
 		key = rawjson.Unescape(nil, key)
 	}
-	o.fields = append(o.fields, field{key: key, part: part{raw: o.cursor.Skip()}})
-	checkLook(0, len(o.fields))
-	return &o.fields[len(o.fields)-1]
+	f.list = append(f.list, field{key: key, part: part{raw: f.cursor.Skip()}})
+	checkLook(0, len(f.list))
+	return &f.list[len(f.list)-1]
 }
 
 // all reads the rest and returns every field.
 func (o *object) all() []field {
-	for o.read() != nil {
+	f := o.parse()
+	for f.read() != nil {
 	}
-	return o.fields
+	return f.list
 }
 
+// find returns a field's value, nil when there is none.
 func (o *object) find(key string) ref.Val {
 	o.w.spend(1)
-	if o.done && len(o.fields) >= indexFrom {
-		return o.findIndexed(key)
+	if o.parsed == nil && len(o.raw) <= scanSize && o.scans < maxScans {
+		o.scans++
+		return o.scan(key)
 	}
-	for i := range o.fields {
-		if string(o.fields[i].key) == key {
-			return o.fields[i].value(o.w, o.depth)
+	f := o.parse()
+	if f.done && len(f.list) >= indexFrom {
+		if i, ok := f.lookup(key); ok {
+			return f.list[i].value(o.w, o.depth)
+		}
+		return nil
+	}
+	for i := range f.list {
+		if string(f.list[i].key) == key {
+			return f.list[i].value(o.w, o.depth)
 		}
 	}
-	for f := o.read(); f != nil; f = o.read() {
-		if string(f.key) == key {
-			return f.value(o.w, o.depth)
+	for next := f.read(); next != nil; next = f.read() {
+		if string(next.key) == key {
+			return next.value(o.w, o.depth)
 		}
 	}
 	return nil
 }
 
-func (o *object) findIndexed(key string) ref.Val {
-	if o.index == nil {
-		o.index = make(map[string]int, len(o.fields))
-		for i := range o.fields {
-			o.index[string(o.fields[i].key)] = i
+// scan finds a field without remembering any.
+func (o *object) scan(key string) ref.Val {
+	checkLook(o.depth, 0)
+	c := rawjson.NewCursor(o.raw)
+	c.Enter()
+	for {
+		k, escaped, ok := c.NextField()
+		if !ok {
+			return nil
+		}
+		if escaped {
+			k = rawjson.Unescape(nil, k)
+		}
+		value := c.Skip()
+		if string(k) == key {
+			return decode(o.w, value, o.depth+1)
 		}
 	}
-	i, ok := o.index[key]
-	if !ok {
-		return nil
+}
+
+func (f *fields) lookup(key string) (int, bool) {
+	if f.index == nil {
+		f.index = make(map[string]int, len(f.list))
+		for i := range f.list {
+			f.index[string(f.list[i].key)] = i
+		}
 	}
-	return o.fields[i].value(o.w, o.depth)
+	i, ok := f.index[key]
+	return i, ok
 }
 
 // FindStringKey is how CEL looks up payload.key without boxing the key.
@@ -259,9 +301,10 @@ func (o *object) Equal(other ref.Val) ref.Val {
 	if !ok || m.Size() != o.Size() {
 		return types.False
 	}
-	for i := range o.fields {
-		theirs, ok := m.Find(types.String(o.fields[i].key))
-		if !ok || types.Equal(o.fields[i].value(o.w, o.depth), theirs) != types.True {
+	fields := o.all()
+	for i := range fields {
+		theirs, ok := m.Find(types.String(fields[i].key))
+		if !ok || types.Equal(fields[i].value(o.w, o.depth), theirs) != types.True {
 			return types.False
 		}
 	}
