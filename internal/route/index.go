@@ -7,7 +7,6 @@ package route
 
 import (
 	"cmp"
-	"slices"
 	"sync"
 
 	"github.com/patchbay/patchbay"
@@ -107,42 +106,34 @@ func (x *Index) Len() int {
 	return len(x.links)
 }
 
-// visible calls yield for every bucket whose links see one of the event's scopes, once each.
+// visible calls yield for every bucket whose links see one of the event's scopes. With several scopes it may do so
+// more than once for a bucket.
 func (x *Index) visible(e *patchbay.Event, yield func(*bucket)) {
-	x.above(e, 0, e.Scope, yield)
-	for i, s := range e.Also {
-		x.above(e, i+1, s, yield)
+	x.above(e.Scope, yield)
+	for _, s := range e.Also {
+		x.above(s, yield)
 	}
 }
 
-// above visits what sees the i-th of the event's scopes and does not see an earlier one.
-func (x *Index) above(e *patchbay.Event, i int, s patchbay.Scope, yield func(*bucket)) {
-	seen := func(covers func(earlier patchbay.Scope) bool) bool {
-		return i > 0 && (covers(e.Scope) || slices.ContainsFunc(e.Also[:i-1], covers))
-	}
+// above visits what sees the scope: what is there, and what reaches down to it.
+func (x *Index) above(s patchbay.Scope, yield func(*bucket)) {
 	if r := x.scopes[s]; r != nil {
-		if !seen(func(earlier patchbay.Scope) bool { return earlier == s }) {
-			yield(&r.exact)
-		}
-		if !seen(s.Contains) {
-			yield(&r.subtree)
-		}
+		yield(&r.exact)
+		yield(&r.subtree)
 	}
-	parent, ok := s.Parent()
-	if !ok {
-		return
-	}
-	if r := x.scopes[parent]; r != nil && !seen(func(earlier patchbay.Scope) bool {
-		p, ok := earlier.Parent()
-		return ok && p == parent
-	}) {
-		yield(&r.children)
-	}
-	for ok && !seen(parent.Contains) {
-		if r := x.scopes[parent]; r != nil {
-			yield(&r.subtree)
+	for level := 1; ; level++ {
+		var ok bool
+		if s, ok = s.Parent(); !ok {
+			return
 		}
-		parent, ok = parent.Parent()
+		r := x.scopes[s]
+		if r == nil {
+			continue
+		}
+		if level == 1 {
+			yield(&r.children)
+		}
+		yield(&r.subtree)
 	}
 }
 

@@ -3,6 +3,7 @@ package route
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -272,6 +273,18 @@ func TestMemoIsBounded(t *testing.T) {
 		t.Errorf("%d names are remembered", n)
 	}
 	wantLinks(t, &x, event("other7.x", "acme"), 8)
+
+	name := "repo.push" // what it remembers of one name must not grow with the patterns that come and go
+	for i := range 1000 {
+		put(&x, Link{ID: 10_000, Scope: "acme", Events: []patchbay.Pattern{patchbay.Pattern("repo." + strings.Repeat("*", 1+i%100))}})
+		wantLinks(t, &x, event(name, "acme"), 10_000)
+	}
+	if n := len(b.memo[name]); n != 1 {
+		t.Errorf("%d patterns are remembered for %s, one is there", n, name)
+	}
+	if b.spent > 1024+8*len(b.wild) {
+		t.Errorf("%d places are counted for %d patterns", b.spent, len(b.wild))
+	}
 }
 
 // TestConcurrency changes the index while it is asked. A link that is always there is always found, and one that is
