@@ -1,13 +1,14 @@
 package markup
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/patchbay/patchbay"
 )
 
-// Describe writes what a message says below its title, its text, then its fields, then its links, as one Markdown
-// text, for partners whose things have one body: an issue, a story, a ticket.
+// Describe writes what a message says below its title, its text, then its fields, then the links that are in neither,
+// as one Markdown text, for partners whose things have one body: an issue, a story, a ticket.
 func Describe(m *patchbay.Message) patchbay.Markdown {
 	parts := make([]string, 0, 3)
 	if text := strings.TrimSpace(string(m.Text)); text != "" {
@@ -23,12 +24,24 @@ func Describe(m *patchbay.Message) patchbay.Markdown {
 		}
 		parts = append(parts, strings.Join(lines, "\n"))
 	}
-	if len(m.Links) > 0 {
-		lines := make([]string, len(m.Links))
-		for i, l := range m.Links {
-			lines[i] = string(Link(l.Title, l.URL))
-		}
+	if lines := otherLinks(m, strings.Join(parts, "\n\n")); len(lines) > 0 {
 		parts = append(parts, strings.Join(lines, "\n"))
 	}
 	return patchbay.Markdown(strings.Join(parts, "\n\n"))
+}
+
+// otherLinks returns the links of a message that lead to where what has been written does not.
+func otherLinks(m *patchbay.Message, written string) []string {
+	if len(m.Links) == 0 {
+		return nil
+	}
+	there := Parse(patchbay.Markdown(written)).Links()
+	var lines []string
+	for _, l := range m.Links {
+		if to, ok := Address(l.URL); ok && !slices.Contains(there, to) {
+			there = append(there, to)
+			lines = append(lines, string(Link(l.Title, to)))
+		}
+	}
+	return lines
 }
