@@ -500,6 +500,7 @@ func TestCloudIsRecognisedByItsHost(t *testing.T) {
 		"https://atlassian.net.example.com":      false,
 		"https://acme.example.com/atlassian.net": false,
 		"https://notatlassian.net":               false,
+		"https://api.atlassian.com/ex/jira/1":    true,
 	} {
 		if got := (&Settings{BaseURL: address}).cloud(); got != cloud {
 			t.Errorf("%s: cloud %v", address, got)

@@ -107,5 +107,9 @@ func missing(path, message string) error {
 // an answer that somebody else decides about.
 func (s *Settings) cloud() bool {
 	u, err := url.Parse(s.BaseURL)
-	return err == nil && strings.HasSuffix(strings.ToLower(u.Hostname()), ".atlassian.net")
+	if err != nil {
+		return false
+	}
+	host := strings.ToLower(u.Hostname())
+	return strings.HasSuffix(host, ".atlassian.net") || host == "api.atlassian.com"
 }
