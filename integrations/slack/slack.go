@@ -60,10 +60,11 @@ func (*Slack) Definition() *integration.Definition {
 			{
 				Key: "icon_emoji", Title: "Emoji of the sender", Type: integration.TypeString, Example: ":satellite:",
 				Check: checkEmoji,
+				Help:  "For webhooks that let it be changed.",
 			},
 			{
 				Key: "icon_url", Title: "Picture of the sender", Type: integration.TypeURL,
-				Help: "Is not used when there is an emoji.",
+				Help: "For webhooks that let it be changed. Is not used when there is an emoji.",
 			},
 		},
 		Decode: integration.Into[Settings],

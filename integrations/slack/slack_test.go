@@ -19,6 +19,7 @@ import (
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
+	"github.com/patchbay/patchbay/integration/integrationtest"
 	"github.com/patchbay/patchbay/integration/markup"
 )
 
@@ -312,7 +313,7 @@ func FuzzRender(f *testing.F) {
 	f.Fuzz(func(t *testing.T, title, value string) {
 		msg := &integration.Message{
 			Title: title, Text: "see " + markup.Escape(value) + " [" + markup.Escape(title) + "](https://ours.test/)",
-			Fields: []patchbay.Field{{Title: title, Value: markup.Escape(value)}},
+			Fields: []patchbay.Field{{Title: title, Value: markup.Escape("v" + value)}},
 			Links:  []patchbay.URL{{Title: value, URL: "https://ours.test/2"}},
 			Actor:  &patchbay.Actor{Name: title},
 		}
@@ -339,4 +340,30 @@ func BenchmarkRender(b *testing.B) {
 	for b.Loop() {
 		render(msg, s)
 	}
+}
+
+func TestContract(t *testing.T) {
+	integrationtest.Run(t, integrationtest.Case{
+		Integration: New(),
+		Settings:    `{"url": "{{URL}}` + path + `", "channel": "#qa"}`,
+		Secrets:     []string{path},
+		MaxBody:     maxBody,
+		Clean: func(t *testing.T, body []byte, hostile string) {
+			var b struct {
+				Attachments []attachment `json:"attachments"`
+			}
+			if err := json.Unmarshal(body, &b); err != nil || len(b.Attachments) != 1 {
+				t.Fatalf("not one attachment: %s", body)
+			}
+			a := b.Attachments[0]
+			for _, s := range []string{a.Fallback, a.Title, a.AuthorName, a.Fields[0].Title, a.Fields[0].Value, a.Fields[1].Value} {
+				if strings.ContainsAny(s, "<>") {
+					t.Errorf("%q holds what Slack reads as a link or mention", s)
+				}
+			}
+			if got := strings.Count(a.Text, "<"); got != 1 || !strings.Contains(a.Text, "<https://code.example.test/?q=%3Cb%3E|") {
+				t.Errorf("the text has %d links, and one is the message's: %q", got, a.Text)
+			}
+		},
+	})
 }
