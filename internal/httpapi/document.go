@@ -62,7 +62,7 @@ func newDocument(a *api) *document {
 	}
 	d := &document{spec: spec}
 	d.huma = huma.NewAPI(huma.Config{
-		OpenAPI: spec, Formats: map[string]huma.Format{"application/json": strictJSON}, DefaultFormat: "application/json",
+		OpenAPI: spec, Formats: map[string]huma.Format{"application/json": strictJSON, "json": strictJSON}, DefaultFormat: "application/json",
 		Transformers: []huma.Transformer{ownErrors},
 	}, adapter{a})
 	return d

@@ -209,15 +209,16 @@ func detail(d *huma.ErrorDetail) patchbay.Detail {
 
 // plainWords says what huma's findings mean.
 var plainWords = map[string]string{
-	"unexpected property": "is not a field that is known here",
-	"expected boolean":    "must be true or false",
-	"expected string":     "must be text",
-	"expected number":     "must be a number",
-	"expected integer":    "must be a whole number",
-	"expected array":      "must be a list",
-	"expected object":     "must be an object",
-	"invalid integer":     "must be a whole number",
-	"invalid boolean":     "must be true or false",
+	"unexpected property":                      "is not a field that is known here",
+	"expected boolean":                         "must be true or false",
+	"expected string":                          "must be text",
+	"expected number":                          "must be a number",
+	"expected integer":                         "must be a whole number",
+	"expected array":                           "must be a list",
+	"expected object":                          "must be an object",
+	"invalid integer":                          "must be a whole number",
+	"expected string to be RFC 3339 date-time": "must be a time such as 2026-11-22T09:30:00Z (a + in an address is written %2B)",
+	"invalid boolean":                          "must be true or false",
 }
 
 // clip shortens text of a caller before it is quoted.
