@@ -58,8 +58,8 @@ func (p Paging) idOf(kind byte) (int64, error) {
 	if p.Cursor == "" {
 		return 0, nil
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(p.Cursor)
-	if err != nil || len(b) != 9 || b[0] != kind || b[1] >= 0x80 {
+	b := p.decode()
+	if len(b) != 9 || b[0] != kind || b[1] >= 0x80 {
 		return 0, errCursor()
 	}
 	return int64(binary.BigEndian.Uint64(b[1:])), nil
@@ -75,11 +75,20 @@ func (p Paging) keyOf(kind byte) (string, error) {
 	if p.Cursor == "" {
 		return "", nil
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(p.Cursor)
-	if err != nil || len(b) < 2 || b[0] != kind {
+	b := p.decode()
+	if len(b) < 2 || b[0] != kind {
 		return "", errCursor()
 	}
 	return string(b[1:]), nil
+}
+
+// decode returns nil for what no list has given out. The decoder alone would let line breaks through.
+func (p Paging) decode() []byte {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(p.Cursor)
+	if err != nil || base64.RawURLEncoding.EncodeToString(b) != p.Cursor {
+		return nil
+	}
+	return b
 }
 
 func errCursor() error {
