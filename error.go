@@ -63,11 +63,15 @@ func (e *Error) Unwrap() error {
 	return e.spelled
 }
 
-// Errorf makes an error with a code. A %w in the format becomes the cause for errors.Is and errors.As, and its text
+// Errorf makes an error with a code. Each %w in the format becomes a cause for errors.Is and errors.As, and its text
 // is part of the sentence: use it only for causes that a caller may read.
 func Errorf(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Code: code, Message: err.Error(), spelled: errors.Unwrap(err)}
+	spelled := errors.Unwrap(err)
+	if _, several := err.(interface{ Unwrap() []error }); several {
+		spelled = err
+	}
+	return &Error{Code: code, Message: err.Error(), spelled: spelled}
 }
 
 // Invalid makes an invalid_request error about one place in the request.

@@ -117,10 +117,11 @@ func (d Duration) String() string {
 func (d *Duration) UnmarshalJSON(b []byte) error {
 	var seconds float64
 	if err := json.Unmarshal(b, &seconds); err == nil {
-		if math.Abs(seconds) > math.MaxInt64/float64(time.Second) {
-			return fmt.Errorf("%s seconds are too many", b)
+		ns := math.Round(seconds * float64(time.Second))
+		if math.Abs(ns) >= math.MaxInt64 { // as a float64 that is one more than fits
+			return fmt.Errorf("%s seconds are too many", clip(string(b)))
 		}
-		*d = Duration(seconds * float64(time.Second))
+		*d = Duration(ns)
 		return nil
 	}
 	var text string

@@ -62,7 +62,8 @@ var scopeByte = func() (t [256]bool) {
 }()
 
 // EscapeSegment turns any text into one segment of a scope: every byte that a segment cannot hold, and "~" itself,
-// becomes ~XX, so different texts stay different. It does not shorten.
+// becomes ~XX, so different texts stay different. It does not shorten, and the empty text stays empty, which is no
+// segment.
 func EscapeSegment(s string) string {
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder

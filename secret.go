@@ -2,6 +2,8 @@ package patchbay
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
 	"log/slog"
 )
 
@@ -23,11 +25,18 @@ func (s Secret) String() string {
 	return Redacted
 }
 
-// GoString keeps %#v from showing the text.
-func (s Secret) GoString() string { return "patchbay.Secret(" + Redacted + ")" }
+// Format writes what String returns, whatever the verb. Without it a verb that is not for texts, %d say, shows the
+// text in its complaint.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+
+// GoString writes what String returns.
+func (s Secret) GoString() string { return s.String() }
 
 // MarshalJSON writes what String returns.
 func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
+
+// MarshalText writes what String returns: as a key of a JSON object, and in other formats than JSON.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // LogValue writes what String returns.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
