@@ -87,7 +87,7 @@ func (c *Client) Integration(ctx context.Context, key string) (*Integration, err
 }
 
 // TestIntegration tries settings out before there is a link. An attempt that failed is an answer, not an error.
-func (c *Client) TestIntegration(ctx context.Context, key string, settings json.RawMessage) (*Attempt, error) {
+func (c *Client) TestIntegration(ctx context.Context, key string, settings json.RawMessage) (*TestResult, error) {
 	body := map[string]json.RawMessage{"settings": settings}
-	return call[Attempt](ctx, c, http.MethodPost, "/v1/integrations/"+url.PathEscape(key)+"/test", nil, body)
+	return call[TestResult](ctx, c, http.MethodPost, "/v1/integrations/"+url.PathEscape(key)+"/test", nil, body)
 }

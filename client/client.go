@@ -111,7 +111,7 @@ type request struct {
 	body any
 }
 
-// do makes a call and decodes its answer into out, unless that is nil.
+// do makes a call and decodes its answer into out: nothing for nil, the text itself for a *string, else JSON.
 func (c *Client) do(ctx context.Context, r request, out any) (http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
@@ -127,7 +127,11 @@ func (c *Client) do(ctx context.Context, r request, out any) (http.Header, error
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, c.failure(resp, body)
 	}
-	if out == nil {
+	switch out := out.(type) {
+	case nil:
+		return resp.Header, nil
+	case *string:
+		*out = string(body)
 		return resp.Header, nil
 	}
 	if err := json.Unmarshal(body, out); err != nil {
@@ -222,7 +226,7 @@ func call[T any](ctx context.Context, c *Client, method, path string, query url.
 	return out, nil
 }
 
-// Page is a part of a list, newest first.
+// Page is a part of a list.
 type Page[T any] struct {
 	Data []T `json:"data"`
 	// Next is the cursor of the next page; "" on the last.
@@ -267,19 +271,7 @@ func (c *Client) Ready(ctx context.Context) error {
 
 // Metrics returns the installation's metrics in Prometheus' text format.
 func (c *Client) Metrics(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
-	defer cancel()
-	resp, err := c.send(ctx, request{method: http.MethodGet, path: "/metrics"})
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return "", fmt.Errorf("the metrics of %s broke off: %w", c.base, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return "", c.failure(resp, body)
-	}
-	return string(body), nil
+	var text string
+	_, err := c.do(ctx, request{method: http.MethodGet, path: "/metrics"}, &text)
+	return text, err
 }

@@ -137,7 +137,7 @@ func (c *Client) Event(ctx context.Context, id patchbay.EventID) (*Event, error)
 	return call[Event](ctx, c, http.MethodGet, "/v1/events/"+id.String(), nil, nil)
 }
 
-// Replay plays an event again, over the links that match it now.
-func (c *Client) Replay(ctx context.Context, id patchbay.EventID) (*Published, error) {
-	return call[Published](ctx, c, http.MethodPost, "/v1/events/"+id.String()+"/replay", nil, nil)
+// Replay plays an event again, over the links that match it now. It returns the replay.
+func (c *Client) Replay(ctx context.Context, id patchbay.EventID) (*Event, error) {
+	return call[Event](ctx, c, http.MethodPost, "/v1/events/"+id.String()+"/replay", nil, nil)
 }

@@ -66,7 +66,7 @@ type LinkFilter struct {
 	Paging
 }
 
-// Links lists links, newest first.
+// Links lists links, oldest first.
 func (c *Client) Links(ctx context.Context, f LinkFilter) (*Page[Link], error) {
 	q := f.query()
 	if f.Scope != nil {
@@ -129,9 +129,21 @@ func (c *Client) RotateSecret(ctx context.Context, id patchbay.LinkID) (*Link, e
 	return c.link(ctx, request{method: http.MethodPost, path: linkPath(id) + "/secret/rotate"})
 }
 
+// TestResult is what came of a test.
+type TestResult struct {
+	// Status is "sent" or "failed".
+	Status string        `json:"status"`
+	Error  string        `json:"error"`
+	Type   patchbay.Code `json:"type"`
+	// ResponseCode and ResponseBody are what the partner answered.
+	ResponseCode int    `json:"response_code"`
+	ResponseBody string `json:"response_body"`
+	DurationMS   int64  `json:"duration_ms"`
+}
+
 // TestLink makes one attempt over a link. An attempt that failed is an answer, not an error.
-func (c *Client) TestLink(ctx context.Context, id patchbay.LinkID) (*Attempt, error) {
-	return call[Attempt](ctx, c, http.MethodPost, linkPath(id)+"/test", nil, nil)
+func (c *Client) TestLink(ctx context.Context, id patchbay.LinkID) (*TestResult, error) {
+	return call[TestResult](ctx, c, http.MethodPost, linkPath(id)+"/test", nil, nil)
 }
 
 func linkPath(id patchbay.LinkID) string { return "/v1/links/" + url.PathEscape(id.String()) }

@@ -31,7 +31,7 @@ type StreamFilter struct {
 
 // Item is something that a stream shows.
 type Item struct {
-	// Kind is "event", "delivery" or "attempt", or "dropped" when this reader was too slow and lost items.
+	// Kind is "event", "delivery" or "attempt", or "lagged" when this reader was too slow and lost items.
 	Kind string
 	// Data is its JSON.
 	Data json.RawMessage

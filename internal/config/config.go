@@ -26,7 +26,6 @@ const (
 	DefaultBodies    = Duration(7 * 24 * time.Hour)
 	DefaultLogFormat = "auto"
 	DefaultLogLevel  = "info"
-	DefaultServer    = "http://127.0.0.1:8080"
 	DefaultFile      = "patchbay.yaml"
 )
 
@@ -68,14 +67,14 @@ type Config struct {
 
 // Client is what the commands that talk to a running installation need.
 type Client struct {
-	Server string          `name:"server" env:"PATCHBAY_SERVER" placeholder:"URL" help:"Installation to talk to. Default: ${default_server}."`
+	Server string          `name:"server" env:"PATCHBAY_SERVER" placeholder:"URL" help:"Installation to talk to. Default: http://${default_listen}."`
 	Key    patchbay.Secret `name:"key" env:"PATCHBAY_KEY" placeholder:"TOKEN" help:"API key. Default: the admin key in the data directory, for a server on this machine."`
 }
 
 // Vars returns what the help texts of Config and Client refer to.
 func Vars() map[string]string {
 	return map[string]string{
-		"default_listen": DefaultListen, "default_data": DefaultData, "default_server": DefaultServer,
+		"default_listen": DefaultListen, "default_data": DefaultData,
 		"default_retention": DefaultRetention.String(), "default_unmatched": DefaultUnmatched.String(),
 		"default_bodies": DefaultBodies.String(), "default_grace": DefaultGrace.String(),
 		"default_log_format": DefaultLogFormat, "default_log_level": DefaultLogLevel,

@@ -198,3 +198,11 @@ func Length(d time.Duration) string {
 	}
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
+
+// Writer returns what the Console writes to, for what does its own formatting.
+func (c *Console) Writer() io.Writer {
+	if c.w == nil {
+		return io.Discard
+	}
+	return c.w
+}

@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+
+	"github.com/patchbay/patchbay/internal/bench"
+	"github.com/patchbay/patchbay/internal/config"
+	"github.com/patchbay/patchbay/internal/console"
+)
+
+// partCommand is the hidden command that runs a part of the benchmark in a process of its own.
+const partCommand = "bench-part"
+
+type benchCmd struct {
+	config.Client
+	Quick bool     `name:"quick" help:"About a minute: each thing once and shortly, for orientation."`
+	Runs  int      `name:"runs" default:"5" help:"How often each thing is measured; the median counts."`
+	Only  []string `name:"only" placeholder:"ROW" help:"Only these rows or groups: start, rate, latency, fan-out, neighbours, pending."`
+	jsonFlag
+}
+
+// Run measures.
+func (c *benchCmd) Run(p *program) error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if c.Runs < 1 || c.Runs > 100 {
+		return usagef("--runs %d: write a number from 1 to 100", c.Runs)
+	}
+	result, err := bench.Run(p.ctx, bench.Options{
+		Command: func(role string, args ...string) *exec.Cmd {
+			return exec.Command(exe, append([]string{partCommand, role}, args...)...)
+		},
+		Server: c.Server, Key: c.Key, Quick: c.Quick, Runs: c.Runs, Only: c.Only,
+		Progress: func(format string, args ...any) {
+			p.err.Printf("%s\n", p.err.Paint(console.Dim, "  "+fmt.Sprintf(format, args...)))
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if p.json {
+		err = p.out.JSON(result)
+	} else {
+		result.Print(p.out)
+	}
+	if err == nil && !result.Passed {
+		return errReported
+	}
+	return err
+}
+
+// benchPartCmd is one part of the benchmark. It ends when its standard input does.
+type benchPartCmd struct {
+	Serve    partServeCmd    `cmd:""`
+	Sink     partSinkCmd     `cmd:""`
+	Baseline partBaselineCmd `cmd:""`
+	Claim    partClaimCmd    `cmd:""`
+}
+
+type partServeCmd struct {
+	Data string `name:"data" required:""`
+}
+
+// Run serves as serve does, on a free port, with loopback targets allowed.
+func (c *partServeCmd) Run(p *program) error {
+	ctx, cancel := bench.Orphaned(p.ctx, p.in)
+	defer cancel()
+	settings := config.Config{Listen: "127.0.0.1:0", Data: c.Data, LogFormat: "json", LogLevel: "error",
+		EgressAllow: config.Networks{netip.MustParsePrefix("127.0.0.0/8")}}.WithDefaults()
+	var said error
+	err := p.serve(ctx, settings, func(in Installation) {
+		token, _ := in.AdminKey()
+		said = bench.Say(p.out, bench.Hello{Addr: in.Addr(), Key: token})
+	})
+	if err == nil {
+		err = said
+	}
+	return err
+}
+
+type partSinkCmd struct{}
+
+// Run receives.
+func (c *partSinkCmd) Run(p *program) error {
+	sink, err := bench.NewSink(p.ctx)
+	if err != nil {
+		return err
+	}
+	defer sink.Close()
+	return p.untilOrphaned(bench.Hello{Addr: sink.Addr()})
+}
+
+type partBaselineCmd struct {
+	To        []string `name:"to" required:""`
+	GCPercent int      `name:"gc-percent" default:"100"`
+}
+
+// Run forwards.
+func (c *partBaselineCmd) Run(p *program) error {
+	baseline, err := bench.NewBaseline(p.ctx, c.To, c.GCPercent)
+	if err != nil {
+		return err
+	}
+	defer baseline.Close()
+	return p.untilOrphaned(bench.Hello{Addr: baseline.Addr()})
+}
+
+type partClaimCmd struct {
+	Data string `name:"data" required:""`
+}
+
+// Run reads what is due in a store that nobody else has open.
+func (c *partClaimCmd) Run(p *program) error {
+	s, err := p.build.OpenStore(p.ctx, config.Config{Data: c.Data}.WithDefaults())
+	if err != nil {
+		return err
+	}
+	claimed, err := bench.Claim(p.ctx, s)
+	if closed := s.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	return p.untilOrphaned(bench.Hello{Claim: claimed})
+}
+
+func (p *program) untilOrphaned(h bench.Hello) error {
+	ctx, cancel := bench.Orphaned(p.ctx, p.in)
+	defer cancel()
+	if err := bench.Say(p.out, h); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}

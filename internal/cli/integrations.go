@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/patchbay/patchbay/client"
+	"github.com/patchbay/patchbay/internal/console"
+)
+
+type integrationsCmd struct {
+	connection
+	List integrationsListCmd `cmd:"" default:"withargs" help:"List the integrations."`
+	Show integrationsShowCmd `cmd:"" help:"Show an integration and its settings."`
+	Test integrationsTestCmd `cmd:"" help:"Try settings out, before there is a link."`
+}
+
+type integrationsListCmd struct{ paging }
+
+// Run lists integrations.
+func (c *integrationsListCmd) Run(p *program, conn *connection) error {
+	api, err := conn.dial(p)
+	if err != nil {
+		return err
+	}
+	page, err := api.Integrations(p.ctx, c.page())
+	if err != nil || p.json {
+		return err
+	}
+	rows := make([][]console.Cell, len(page.Data))
+	for i, in := range page.Data {
+		rows[i] = []console.Cell{
+			{Text: in.Key, Style: console.Bold}, {Text: in.Title}, {Text: in.Category, Style: console.Dim},
+			{Text: joined(in.Supports), Style: console.Dim}, {Text: required(in.Settings)},
+		}
+	}
+	p.table("There are no integrations.", []string{"KEY", "TITLE", "CATEGORY", "SUPPORTS", "REQUIRED SETTINGS"}, rows)
+	p.more(page.Next)
+	return nil
+}
+
+func required(settings []client.Setting) string {
+	var keys []string
+	for _, s := range settings {
+		if s.Required {
+			keys = append(keys, s.Key)
+		}
+	}
+	return joined(keys)
+}
+
+type integrationsShowCmd struct {
+	Key string `arg:"" help:"The integration's key."`
+}
+
+// Run shows an integration.
+func (c *integrationsShowCmd) Run(p *program, conn *connection) error {
+	api, err := conn.dial(p)
+	if err != nil {
+		return err
+	}
+	in, err := api.Integration(p.ctx, c.Key)
+	if err != nil || p.json {
+		return err
+	}
+	p.out.Printf("%s  %s\n%s\n\n", p.out.Paint(console.Bold, in.Key), in.Title, console.Line(in.Description))
+	p.field("events", joined(in.Events))
+	p.field("supports", joined(in.Supports))
+	p.out.Printf("\n")
+	var rows [][]console.Cell
+	for _, s := range in.Settings {
+		rows = append(rows, settingRows("", s)...)
+	}
+	p.table("It has no settings.", []string{"SETTING", "TYPE", "", "WHAT"}, rows)
+	return nil
+}
+
+func settingRows(prefix string, s client.Setting) [][]console.Cell {
+	kind := s.Type
+	if s.Secret {
+		kind += ", secret"
+	}
+	need := console.Cell{}
+	switch {
+	case s.Required:
+		need = console.Cell{Text: "required", Style: console.Yellow}
+	case s.Default != nil:
+		need = console.Cell{Text: fmt.Sprintf("default %v", s.Default), Style: console.Dim}
+	}
+	what := s.Title
+	if s.Help != "" {
+		what += ": " + s.Help
+	}
+	rows := [][]console.Cell{{{Text: prefix + s.Key, Style: console.Bold}, {Text: kind, Style: console.Dim}, need, {Text: console.Line(what)}}}
+	for _, field := range s.Fields {
+		rows = append(rows, settingRows(prefix+s.Key+".", field)...)
+	}
+	return rows
+}
+
+type integrationsTestCmd struct {
+	Key string   `arg:"" help:"The integration's key."`
+	Set []string `name:"set" sep:"none" placeholder:"KEY=VALUE" help:"A setting; KEY:=JSON for a list or an object. Can be repeated."`
+}
+
+// Run tries settings out.
+func (c *integrationsTestCmd) Run(p *program, conn *connection) error {
+	given, err := settings(c.Set)
+	if err != nil {
+		return err
+	}
+	api, err := conn.dial(p)
+	if err != nil {
+		return err
+	}
+	result, err := api.TestIntegration(p.ctx, c.Key, given)
+	if err != nil {
+		return err
+	}
+	return p.tested(result)
+}
