@@ -117,7 +117,7 @@ func (a *App) Start(ctx context.Context) error {
 
 func (a *App) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		a.openStore, a.openCatalog, a.openServices, a.recover, a.openHandler, a.listen,
+		a.openStore, a.openCatalog, a.openServices, a.recover, a.firstKey, a.listen,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -179,8 +179,12 @@ func (a *App) openServices(ctx context.Context) error {
 	}
 	a.handler, err = httpapi.New(httpapi.Options{
 		Ingest: a.ingest, Links: a.links, Deliveries: deliveries, Catalog: a.catalog,
-		EventTypes: eventtypes.New(a.catalog, a.store), Integrations: a.o.Integrations, Keys: a.keys,
-		Hub: a.hub, Metrics: a.metrics, Ready: a.store.Healthy, Log: a.log, Version: a.o.Version,
+		EventTypes: eventtypes.New(a.catalog, a.store), Keys: a.keys,
+		Access: access.NewAuthenticator(access.AuthenticatorOptions{
+			Keys: a.keys, SigningKey: a.config.SigningKey, Development: a.config.Dev, Now: a.o.Now,
+		}),
+		Integrations: a.o.Integrations, Stream: a.hub, Metrics: a.metrics, Ready: a.store.Healthy, Log: a.log,
+		Development: a.config.Dev, CORSOrigins: a.config.CORSOrigin, Version: a.o.Version, PublicURL: a.config.PublicURL,
 	})
 	return err
 }
@@ -227,7 +231,8 @@ func (a *App) recover(ctx context.Context) error {
 	return nil
 }
 
-func (a *App) openHandler(ctx context.Context) error {
+// firstKey makes the admin key of a new installation.
+func (a *App) firstKey(ctx context.Context) error {
 	if a.config.Dev {
 		return nil
 	}
