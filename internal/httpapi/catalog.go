@@ -23,10 +23,10 @@ func (a *api) openRoutes() {
 			a.shared(serve))
 		a.router.HandleFunc("OPTIONS "+path, a.preflight)
 	}
-	list("list-catalog", "/events", tagTypes, "List the event types", schemaOf[catalogEntry](d), []catalogEntry{exampleCatalogEntry}, a.listCatalog)
-	list("list-integrations-seed", "/integrations", tagIntegrations, "List the integrations", schemaOf[integrationView](d),
+	list("list-catalog", "/events", tagTypes, "List the catalog (open)", schemaOf[catalogEntry](d), []catalogEntry{exampleCatalogEntry}, a.listCatalog)
+	list("list-integrations-seed", "/integrations", tagIntegrations, "List integrations (open)", schemaOf[integrationView](d),
 		[]integrationView{exampleIntegration}, a.listOpenIntegrations)
-	a.plain(&huma.Operation{OperationID: "get-integration-seed", Method: http.MethodGet, Path: "/integrations/{key}", Summary: "Get an integration",
+	a.plain(&huma.Operation{OperationID: "get-integration-seed", Method: http.MethodGet, Path: "/integrations/{key}", Summary: "Get an integration (open)",
 		Tags: []string{tagIntegrations}, Security: d.open(), Parameters: []*huma.Param{{Name: "key", In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString}}},
 		Responses: map[string]*huma.Response{"200": jsonResponse("OK", schemaOf[integrationView](d), exampleIntegration)}},
 		a.shared(a.getOpenIntegration))
@@ -171,6 +171,7 @@ type (
 		Example     json.RawMessage           `json:"example,omitempty" doc:"A payload that satisfies the schema."`
 		ScopeFrom   string                    `json:"scope_from,omitempty" doc:"A template that makes the scope from the payload when a call has none." example:"acme/repos/{{.payload.repo.id}}"`
 		Message     *patchbay.MessageTemplate `json:"message,omitempty" doc:"How the event reads to a person; absent means a default made from the schema."`
+		Origin      string                    `json:"origin,omitempty" doc:"Ignored: a type that was read can be sent back."`
 	}
 	putTypeInput struct {
 		ByKey

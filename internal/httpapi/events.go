@@ -20,7 +20,7 @@ import (
 
 // eventRoutes registers the routes of events.
 func (a *api) eventRoutes() {
-	a.plain(a.publishing("publish-event-seed", "/events", "Publish an event", false), a.publish)
+	a.plain(a.publishing("publish-event-seed", "/events", "Publish an event (short path)", false), a.publish)
 	a.plain(a.publishing("publish-event", "/v1/events", "Publish an event", true), a.publishV1)
 	register(a, operation{id: "list-events", method: http.MethodGet, path: "/v1/events", tag: tagEvents, summary: "List events",
 		description: "The newest first.", needs: access.Read, response: newPage([]patchbay.Event{exampleEvent}, idCursor(cursorEvents, int64(exampleEvent.ID)))},

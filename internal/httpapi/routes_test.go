@@ -315,7 +315,7 @@ func TestEventTypes(t *testing.T) {
 	if got.Key != "a/b" || string(got.Example) != `{"n":1e999}` || got.Origin != "api" || !got.Message.Overrides["slack"].Skip {
 		t.Errorf("made %+v", got)
 	}
-	wantJSON[patchbay.EventType](t, f.call(admin, "PUT", "/v1/event-types/a%2Fb", `{"key":"a/b","title":"Bigger","schema":null}`), 200)
+	wantJSON[patchbay.EventType](t, f.call(admin, "PUT", "/v1/event-types/a%2Fb", `{"key":"a/b","title":"Bigger","schema":null,"origin":"api"}`), 200)
 	wantError(t, f.call(admin, "PUT", "/v1/event-types/x", `{"key":"y","title":"Y"}`), 400, patchbay.CodeInvalidRequest)
 	f.types.fail = patchbay.Errorf(patchbay.CodeConflict, "repo.push comes from a file")
 	wantError(t, f.call(admin, "PUT", "/v1/event-types/repo.push", `{"title":"Y"}`), 409, patchbay.CodeConflict)
