@@ -64,7 +64,9 @@ func FuzzRequests(f *testing.F) {
 	fix := newFixture(&testing.T{})
 	token := fix.key("", access.Admin)
 	fix.links.create = func(*access.Caller, links.Input) (*links.View, error) { return &exampleLink, nil }
-	fix.links.update = func(*access.Caller, patchbay.LinkID, links.Input, []string, int) (*links.View, error) { return &exampleLink, nil }
+	fix.links.update = func(*access.Caller, patchbay.LinkID, links.Input, []string, int) (*links.View, error) {
+		return &exampleLink, nil
+	}
 	fix.ingest.accept = func(*access.Caller, []byte, string) (*ingest.Answer, error) {
 		return &ingest.Answer{Status: 201, Body: []byte(`{}`)}, nil
 	}

@@ -235,7 +235,9 @@ func TestKeys(t *testing.T) {
 	if w.Header().Get("Location") != "/v1/keys/"+made.ID.String() || made.Token == "" || made.ExpiresAt == nil {
 		t.Errorf("%v %s", w.Header(), w.Body)
 	}
-	f.links.list = func(c *access.Caller, _ links.ListFilter) ([]links.View, bool, error) { return nil, false, c.Reach("acme") }
+	f.links.list = func(c *access.Caller, _ links.ListFilter) ([]links.View, bool, error) {
+		return nil, false, c.Reach("acme")
+	}
 	if w := f.call(made.Token, "GET", "/v1/links", ""); w.Code != 200 {
 		t.Errorf("the new key: %d %s", w.Code, w.Body)
 	}
