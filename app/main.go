@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"runtime/debug"
 
 	"github.com/patchbay/patchbay/internal/cli"
 	"github.com/patchbay/patchbay/internal/config"
@@ -12,10 +13,12 @@ import (
 	"github.com/patchbay/patchbay/internal/store/sqlite"
 )
 
-// Main is the whole program: it reads the command line, runs the command and ends the process. A build with
-// integrations of its own is a main function that calls it. Of o, Integrations, Version and the clocks count; the rest
-// comes from flags, environment and patchbay.yaml.
+// Main runs the whole command line of Patchbay with the integrations in o, and ends the process. A program with
+// integrations of its own is a main function that calls it.
 func Main(o Options) {
+	if o.Version == "" {
+		o.Version = version()
+	}
 	cli.Main(cli.Build{
 		Version:      o.Version,
 		Integrations: o.Integrations,
@@ -31,4 +34,13 @@ func Main(o Options) {
 			return sqlite.Open(ctx, sqlite.Options{Dir: c.Data})
 		},
 	})
+}
+
+// version is what the build knows of itself: a release's tag, or "dev".
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "dev"
+	}
+	return info.Main.Version
 }
