@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/patchbay/patchbay"
@@ -156,8 +157,9 @@ type api struct {
 	*router
 	document     *document
 	integrations map[string]*integrationView
-	catalogued   []*integrationView // in order
-	streams      chan struct{}      // a place for every stream
+	catalogued   []*integrationView     // in order
+	streams      chan struct{}          // a place for every stream
+	unready      atomic.Pointer[string] // why the last /readyz was refused; nil when it was not
 }
 
 // prepare registers every route.

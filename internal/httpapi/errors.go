@@ -73,7 +73,7 @@ func (a *api) problem(ctx context.Context, method, path string, err error) *prob
 		code, message = patchbay.CodeUnavailable, "nothing was accepted: the database cannot take writes at the moment; try again later"
 		a.Log.LogAttrs(ctx, slog.LevelWarn, "refused: the database cannot take writes", slog.String("method", method),
 			slog.String("path", path), slog.Any("error", err))
-	case ctx.Err() != nil: // the caller is gone: nobody reads this, and nothing is wrong here
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil: // the caller is gone: nobody reads this, and nothing is wrong here
 		code, message = patchbay.CodeUnavailable, "the call was given up before it was done"
 	default:
 		code = patchbay.CodeInternal

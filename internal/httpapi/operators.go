@@ -52,6 +52,7 @@ func (a *api) health(w http.ResponseWriter, _ *http.Request) {
 func (a *api) ready(w http.ResponseWriter, r *http.Request) {
 	err := a.Ready(r.Context())
 	if err == nil {
+		a.unready.Store(nil)
 		writeJSON(w, http.StatusOK, healthAnswer{"ok"})
 		return
 	}
@@ -65,7 +66,11 @@ func (a *api) ready(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, store.ErrClosed):
 		reason = store.ErrClosed.Error()
 	}
-	a.Log.WarnContext(r.Context(), "not ready", "error", err)
+	// Probes come every few seconds: what they find is logged when it changes.
+	text := err.Error()
+	if last := a.unready.Swap(&text); last == nil || *last != text {
+		a.Log.WarnContext(r.Context(), "not ready", "error", err)
+	}
 	a.fail(w, r, &patchbay.Error{Code: patchbay.CodeUnavailable, Message: "not ready: " + reason})
 }
 

@@ -272,8 +272,9 @@ func TestHealth(t *testing.T) {
 		if p := wantError(t, w, 503, patchbay.CodeUnavailable); p.Message != test.want || w.Header().Get("Retry-After") == "" {
 			t.Errorf("%v: %s %v", test.err, w.Body, w.Header())
 		}
-		if !strings.Contains(f.log.String(), test.err.Error()) {
-			t.Errorf("the log lacks %v", test.err)
+		f.do(request("GET", "/readyz", ""))
+		if strings.Count(f.log.String(), test.err.Error()) != 1 {
+			t.Errorf("the log should say %v once, but is %s", test.err, f.log.String())
 		}
 	}
 	if w := f.do(request("GET", "/healthz", "")); w.Code != 200 {
