@@ -87,6 +87,7 @@ func Run(t *testing.T, c Case) {
 	if k.Message == nil {
 		k.Message = sampleMessage()
 	}
+	k.decode(t, k.check(t, "http://127.0.0.1:1")) // without settings there is nothing to check
 	t.Run("definition", k.definition)
 	t.Run("settings", k.settings)
 	t.Run("secrets in settings", k.settingsSecrets)
