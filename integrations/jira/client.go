@@ -29,7 +29,7 @@ type client struct {
 
 func newClient(d *integration.Delivery) (*client, *integration.Result) {
 	c := &client{d: d, settings: d.Settings.(*Settings)}
-	if c.settings.OAuth != nil && !d.Preview {
+	if c.settings.signs() && !d.Preview {
 		var failed *integration.Result
 		if c.signer, failed = newSigner(d, c.settings.OAuth); failed != nil {
 			return nil, failed
@@ -262,11 +262,10 @@ func (c *client) transition(ctx context.Context, name string) integration.Result
 }
 
 func (c *client) test(ctx context.Context) integration.Result {
-	resp, failed := c.call(ctx, http.MethodGet, c.url("rest", "api", "2", "myself"), nil)
-	if failed != nil {
+	if _, failed := c.call(ctx, http.MethodGet, c.url("rest", "api", "2", "myself"), nil); failed != nil {
 		return *failed
 	}
-	resp, failed = c.call(ctx, http.MethodGet, c.url("rest", "api", "2", "project", c.settings.ProjectKey), nil)
+	resp, failed := c.call(ctx, http.MethodGet, c.url("rest", "api", "2", "project", c.settings.ProjectKey), nil)
 	switch {
 	case failed != nil && resp != nil && resp.Status == http.StatusNotFound:
 		return integration.UserError("%s has no project %s that the account may see (404): check project_key", partner, c.settings.ProjectKey).With(resp)
@@ -325,7 +324,7 @@ func (c *client) call(ctx context.Context, method, address string, body []byte) 
 // credentials names the settings with which the link signs in.
 func (c *client) credentials() string {
 	switch {
-	case c.settings.OAuth != nil:
+	case c.settings.signs():
 		return "oauth_settings and the consumer"
 	case c.settings.Token != "":
 		return "token"
@@ -335,7 +334,7 @@ func (c *client) credentials() string {
 
 func (c *client) authorize(req *integration.Request) *integration.Result {
 	s := c.settings
-	value := ""
+	var value string
 	switch {
 	case s.Token != "":
 		value = "Bearer " + s.Token.Reveal()

@@ -20,6 +20,7 @@ import (
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
+	"github.com/patchbay/patchbay/integration/integrationtest"
 	"github.com/patchbay/patchbay/integration/markup"
 )
 
@@ -431,6 +432,41 @@ func TestFailures(t *testing.T) {
 		if strings.Contains(r.Error, apiToken) {
 			t.Errorf("%s answers %d: the error shows what Jira echoed: %s", c.call, c.status, r.Error)
 		}
+	}
+}
+
+func TestContract(t *testing.T) {
+	const open = `[{"key": "ABC-1", "fields": {"labels": ["repo/web"], "status": {"statusCategory": {"key": "new"}}}}]`
+	for name, c := range map[string]struct{ more, issues string }{
+		"basic":   {basic, `[]`},
+		"bearer":  {`"token": "` + apiToken + `"`, `[]`},
+		"comment": {basic + `, "comment_on_repeat": true`, open},
+		"oauth":   {strings.Replace(oauthSettings, "access/token+1", apiToken, 1), `[]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			integrationtest.Run(t, integrationtest.Case{
+				Integration: New(),
+				Settings:    `{"jira_base_url": "{{URL}}", "project_key": "ABC", ` + c.more + `}`,
+				Secrets:     []string{apiToken},
+				Consumer:    &integration.OAuthConsumer{Key: "k", Secrets: map[string]integration.Secret{"RSA-SHA1": pkcs1(rsaKey())}},
+				Partner: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if strings.HasSuffix(r.URL.Path, "/search") {
+						_, _ = io.WriteString(w, `{"issues": `+c.issues+`}`)
+						return
+					}
+					w.WriteHeader(http.StatusCreated)
+					_, _ = io.WriteString(w, `{"id": "1", "key": "ABC-1"}`)
+				}),
+				EveryStatus: func(r *http.Request, status int) integrationtest.Want {
+					if strings.HasSuffix(r.URL.Path, "/search") && (status == 400 || status == 410) {
+						return integrationtest.UserError
+					}
+					result := integration.Classify(partner, &integration.Response{Status: status})
+					return integrationtest.Want{Verdict: result.Verdict, Type: result.Type, Throttled: result.Throttled, Disable: result.Disable}
+				},
+				MaxBody: 512 << 10,
+			})
+		})
 	}
 }
 

@@ -34,7 +34,7 @@ type operatorConfig struct {
 }
 
 // newSigner takes the consumer from the call, or else from the operator's settings.
-func newSigner(d *integration.Delivery, s *OAuthSettings) (*signer, *integration.Result) {
+func newSigner(d *integration.Delivery, s OAuthSettings) (*signer, *integration.Result) {
 	refuse := func(format string, args ...any) (*signer, *integration.Result) {
 		r := integration.Misconfigured(format, args...)
 		return nil, &r
@@ -104,14 +104,14 @@ func (s *signer) authorization(method, address string) (string, error) {
 	if err != nil {
 		return "", errors.New("the address cannot be read")
 	}
-	params := [][2]string{
+	params := append(make([][2]string, 0, 7), [][2]string{
 		{"oauth_consumer_key", s.consumer},
 		{"oauth_nonce", rand.Text()},
 		{"oauth_signature_method", methodRSASHA1},
 		{"oauth_timestamp", strconv.FormatInt(s.now().Unix(), 10)},
 		{"oauth_token", s.token},
 		{"oauth_version", "1.0"},
-	}
+	}...)
 	digest := sha1.Sum([]byte(baseString(method, u, params)))
 	signature, err := rsa.SignPKCS1v15(nil, s.key, crypto.SHA1, digest[:])
 	if err != nil {

@@ -18,7 +18,7 @@ type Settings struct {
 	IssueType  string             `json:"issue_type"`
 	Labels     []string           `json:"labels"`
 	Priority   string             `json:"priority"`
-	OAuth      *OAuthSettings     `json:"oauth_settings"`
+	OAuth      OAuthSettings      `json:"oauth_settings"`
 	Email      string             `json:"email"`
 	APIToken   integration.Secret `json:"api_token"`
 	Token      integration.Secret `json:"token"`
@@ -80,9 +80,12 @@ func settingsSpec() integration.Spec {
 	}
 }
 
+// signs reports whether requests are signed with OAuth 1.0a.
+func (s *Settings) signs() bool { return s.OAuth != OAuthSettings{} }
+
 // Validate checks that there is exactly one way to sign in.
 func (s *Settings) Validate() error {
-	oauth, basic, bearer := s.OAuth != nil, s.Email != "" || s.APIToken != "", s.Token != ""
+	oauth, basic, bearer := s.signs(), s.Email != "" || s.APIToken != "", s.Token != ""
 	switch {
 	case !oauth && !basic && !bearer:
 		return missing("settings.oauth_settings", "is required (OAuth 1.0a), unless there are email and api_token, or token")

@@ -18,6 +18,7 @@ import (
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
+	"github.com/patchbay/patchbay/integration/integrationtest"
 	"github.com/patchbay/patchbay/integration/markup"
 )
 
@@ -311,6 +312,29 @@ func TestAnAnswerFromSomethingElse(t *testing.T) {
 	d.Settings = settings(t, page.URL, "")
 	if r := New().Send(context.Background(), d); r.Type != patchbay.CodeUserConfigurationError || !strings.Contains(r.Error, "base_url") {
 		t.Errorf("got %+v", r)
+	}
+}
+
+func TestContract(t *testing.T) {
+	for name, stories := range map[string]string{
+		"create": `[]`,
+		"mark":   `[{"id": 101, "labels": [{"id": 1, "name": "repo/web"}], "current_state": "started"}]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			integrationtest.Run(t, integrationtest.Case{
+				Integration: New(),
+				Settings:    `{"project_id": "2345678", "api_token": "` + token + `", "base_url": "{{URL}}"}`,
+				Secrets:     []string{token},
+				Partner: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if strings.HasSuffix(r.URL.Path, "/search") {
+						_, _ = io.WriteString(w, `{"stories": {"stories": `+stories+`}}`)
+						return
+					}
+					_, _ = io.WriteString(w, `{"id": 101}`)
+				}),
+				MaxBody: 256 << 10,
+			})
+		})
 	}
 }
 
