@@ -57,9 +57,13 @@ func (c *Client) Stream(ctx context.Context, f StreamFilter) (*Stream, error) {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // what arrived of a refusal is good enough
 		return nil, c.failure(resp, body)
 	}
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
-	return &Stream{server: c.base.String(), body: resp.Body, lines: lines}, nil
+	return &Stream{server: c.base.String(), body: resp.Body, lines: lines(resp.Body)}, nil
+}
+
+func lines(r io.Reader) *bufio.Scanner {
+	s := bufio.NewScanner(r)
+	s.Buffer(make([]byte, 0, 64<<10), maxLine)
+	return s
 }
 
 // Close ends the stream.

@@ -63,8 +63,8 @@ func definition() *patchbay.EventType {
 
 // template is a whole request with places for what differs between two events.
 type template struct {
-	bytes                  []byte
-	key, number, made, end int
+	bytes             []byte
+	key, number, made int
 }
 
 // newTemplate makes a request that publishes an event in a scope.
@@ -74,15 +74,15 @@ func newTemplate(host, token, scope, run string) *template {
 	if token != "" {
 		auth = "Authorization: Bearer " + token + "\r\n"
 	}
-	head := fmt.Sprintf("POST /events HTTP/1.1\r\nHost: %s\r\n%sContent-Type: application/json\r\nIdempotency-Key: %s-%s\r\nContent-Length: %d\r\n\r\n",
-		host, auth, run, strings.Repeat("0", numberDigits), len(body))
+	const keyHeader = "Idempotency-Key: "
+	head := fmt.Sprintf("POST /events HTTP/1.1\r\nHost: %s\r\n%sContent-Type: application/json\r\n%s%s-%s\r\nContent-Length: %d\r\n\r\n",
+		host, auth, keyHeader, run, strings.Repeat("0", numberDigits), len(body))
 	all := head + body
 	return &template{
 		bytes:  []byte(all),
-		key:    strings.Index(all, run+"-") + len(run) + 1,
+		key:    strings.Index(all, keyHeader+run+"-") + len(keyHeader) + len(run) + 1,
 		number: strings.Index(all, numberField) + len(numberField),
 		made:   strings.Index(all, timeField) + len(timeField),
-		end:    len(all),
 	}
 }
 

@@ -81,6 +81,8 @@ type root struct {
 	Integrations integrationsCmd `cmd:"" group:"look" help:"Look at integrations; try settings out."`
 	Keys         keysCmd         `cmd:"" group:"look" help:"API keys."`
 
+	Catalog catalogCmd `cmd:"" group:"tool" help:"Check catalog files; write documentation."`
+	Doctor  doctorCmd  `cmd:"" group:"tool" help:"Check this machine, its configuration and a running installation."`
 	Bench   benchCmd   `cmd:"" group:"tool" help:"Measure an installation beside a baseline in the same run."`
 	Version versionCmd `cmd:"" group:"tool" help:"Print the version."`
 

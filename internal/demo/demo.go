@@ -102,7 +102,7 @@ func Run(ctx context.Context, o Options) (err error) {
 
 // settings are what an operator would write to patchbay.yaml.
 func (m *mailbox) settings() map[string]any {
-	return map[string]any{"host": m.addr().IP.String(), "port": m.addr().Port, "from": "patchbay@demo.example", "security": "none"}
+	return map[string]any{"host": m.addr().IP.String(), "port": m.addr().Port, "from": "patchbay@demo.example", "encryption": "none"}
 }
 
 func dataDirectory(asked string) (dir string, remove func(), err error) {

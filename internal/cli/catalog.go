@@ -1,0 +1,148 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/catalog"
+	"github.com/patchbay/patchbay/internal/config"
+	"github.com/patchbay/patchbay/internal/console"
+	"github.com/patchbay/patchbay/internal/docgen"
+)
+
+type catalogCmd struct {
+	Check catalogCheckCmd `cmd:"" help:"Check catalog files: every example must satisfy its schema, every template must work."`
+	Docs  catalogDocsCmd  `cmd:"" help:"Write the event types and the integrations as Markdown."`
+}
+
+type catalogCheckCmd struct {
+	Files []string `arg:"" placeholder:"FILE|DIR|builtin:NAME" help:"What to check: files, directories, builtin:NAME."`
+	jsonFlag
+}
+
+// checked is what came of one catalog.
+type checked struct {
+	Name  string `json:"name"`
+	OK    bool   `json:"ok"`
+	Types int    `json:"types"`
+	Error string `json:"error,omitempty"`
+}
+
+// Run checks catalogs, each by itself and then all together.
+func (c *catalogCheckCmd) Run(p *program) error {
+	results := make([]checked, 0, len(c.Files)+1)
+	sound := true
+	for _, name := range c.Files {
+		result := checkOne(name, []string{name})
+		sound = sound && result.OK
+		results = append(results, result)
+	}
+	if sound && len(c.Files) > 1 {
+		if together := checkOne("together", c.Files); !together.OK {
+			sound = false
+			results = append(results, together)
+		}
+	}
+	if p.json {
+		if err := p.out.JSON(results); err != nil {
+			return err
+		}
+	} else {
+		for _, r := range results {
+			if r.OK {
+				p.out.Printf("%s %s: %s\n", p.out.Paint(console.Green, "✓"), r.Name, count(r.Types, "event type", "event types"))
+			} else {
+				p.out.Printf("%s %s\n", p.out.Paint(console.Red, "✗"), console.Printable(r.Error))
+			}
+		}
+	}
+	if !sound {
+		return errReported
+	}
+	return nil
+}
+
+func checkOne(name string, files []string) checked {
+	types, err := authored(files)
+	if err != nil {
+		return checked{Name: name, Error: err.Error()}
+	}
+	return checked{Name: name, OK: true, Types: len(types)}
+}
+
+// authored returns the types of catalogs, without those that every installation has.
+func authored(files []string) ([]patchbay.EventType, error) {
+	c, err := catalog.Open(catalog.Options{Files: files})
+	if err != nil {
+		return nil, err
+	}
+	var out []patchbay.EventType
+	for _, t := range c.Types() {
+		if t.Origin != originBuiltin {
+			out = append(out, t)
+		}
+	}
+	return out, nil
+}
+
+// originBuiltin is the origin of the types that every installation has.
+const originBuiltin = "builtin"
+
+func checkCatalog(_ *program, c *config.Config) finding {
+	opened, err := catalog.Open(catalog.Options{Files: c.Catalog})
+	if err != nil {
+		return bad("correct the file; \"patchbay catalog check\" checks it alone", "%v", err)
+	}
+	return fine("%s", count(len(opened.Types()), "event type", "event types"))
+}
+
+type catalogDocsCmd struct {
+	Catalog []string `name:"catalog" env:"PATCHBAY_CATALOG" placeholder:"FILE|DIR|builtin:NAME" help:"Which catalogs. Default: the four built-in ones."`
+	Out     string   `name:"out" placeholder:"DIR" help:"Write events.md and integrations.md there. Default: print both."`
+	Readme  string   `name:"readme" placeholder:"FILE" help:"Instead, renew the tables in this page, between the comments that stand around them."`
+}
+
+// Run writes the documentation.
+func (c *catalogDocsCmd) Run(p *program) error {
+	opened, err := catalog.Open(catalog.Options{Files: c.Catalog})
+	if err != nil {
+		return err
+	}
+	types := opened.Types()
+	if c.Readme != "" {
+		return p.fillPage(c.Readme, types)
+	}
+	events, integrations := docgen.Events(types), docgen.Integrations(p.build.Integrations)
+	if c.Out == "" {
+		p.out.Printf("%s\n%s", events, integrations)
+		return nil
+	}
+	if err := os.MkdirAll(c.Out, 0o755); err != nil {
+		return fmt.Errorf("%s cannot be made: %w", c.Out, err)
+	}
+	for name, page := range map[string][]byte{"events.md": events, "integrations.md": integrations} {
+		if err := os.WriteFile(filepath.Join(c.Out, name), page, 0o644); err != nil {
+			return fmt.Errorf("the documentation cannot be written: %w", err)
+		}
+	}
+	p.out.Printf("%s %s and %s\n", p.out.Paint(console.Green, "✓"), filepath.Join(c.Out, "events.md"), filepath.Join(c.Out, "integrations.md"))
+	return nil
+}
+
+func (p *program) fillPage(name string, types []patchbay.EventType) error {
+	page, err := os.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("the page cannot be read: %w", err)
+	}
+	filled, err := docgen.Fill(page, types, p.build.Integrations)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if err := os.WriteFile(name, filled, 0o644); err != nil {
+		return fmt.Errorf("the page cannot be written: %w", err)
+	}
+	p.out.Printf("%s %s\n", p.out.Paint(console.Green, "✓"), name)
+	return nil
+}
