@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/catalog"
@@ -78,17 +79,18 @@ func authored(files []string) ([]patchbay.EventType, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []patchbay.EventType
-	for _, t := range c.Types() {
-		if t.Origin != originBuiltin {
-			out = append(out, t)
-		}
-	}
-	return out, nil
+	return slices.DeleteFunc(specs(c), func(t patchbay.EventType) bool { return t.Origin == catalog.OriginBuiltin }), nil
 }
 
-// originBuiltin is the origin of the types that every installation has.
-const originBuiltin = "builtin"
+// specs returns the types as their authors wrote them.
+func specs(c *catalog.Catalog) []patchbay.EventType {
+	types := c.Types()
+	out := make([]patchbay.EventType, len(types))
+	for i, t := range types {
+		out[i] = *t.Spec()
+	}
+	return out
+}
 
 func checkCatalog(_ *program, c *config.Config) finding {
 	opened, err := catalog.Open(catalog.Options{Files: c.Catalog})
@@ -110,7 +112,7 @@ func (c *catalogDocsCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	types := opened.Types()
+	types := specs(opened)
 	if c.Readme != "" {
 		return p.fillPage(c.Readme, types)
 	}
