@@ -8,7 +8,8 @@ import (
 )
 
 // Describe writes what a message says below its title, its text, then its fields, then the links that are in neither,
-// as one Markdown text, for partners whose things have one body: an issue, a story, a ticket.
+// as one Markdown text, for partners whose things have one body: an issue, a story, a ticket. A message that has
+// nothing but a title is described by that, because a body is wanted.
 func Describe(m *patchbay.Message) patchbay.Markdown {
 	parts := make([]string, 0, 3)
 	if text := strings.TrimSpace(string(m.Text)); text != "" {
@@ -26,6 +27,9 @@ func Describe(m *patchbay.Message) patchbay.Markdown {
 	}
 	if lines := otherLinks(m, strings.Join(parts, "\n\n")); len(lines) > 0 {
 		parts = append(parts, strings.Join(lines, "\n"))
+	}
+	if len(parts) == 0 {
+		return Escape(Line(m.Title))
 	}
 	return patchbay.Markdown(strings.Join(parts, "\n\n"))
 }

@@ -25,7 +25,7 @@ func TestDescribe(t *testing.T) {
 	if got := Text(Describe(m)); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if got := Describe(&patchbay.Message{Title: "x"}); got != "" {
+	if got := Text(Describe(&patchbay.Message{Title: "It *works*\n!"})); got != "It *works* !" {
 		t.Errorf("a message with nothing below its title is described as %q", got)
 	}
 }
