@@ -216,7 +216,10 @@ func refused(resp *integration.Response) integration.Result {
 }
 
 func (c *client) comment(ctx context.Context, name string, msg *integration.Message) integration.Result {
-	text := "**" + markup.Escape(markup.Line(msg.Title)) + "**\n\n" + markup.Describe(msg)
+	text := markup.Describe(msg)
+	if !markup.Parse(text).Says(msg.Title) {
+		text = "**" + markup.Escape(markup.Line(msg.Title)) + "**\n\n" + text
+	}
 	body, err := json.Marshal(map[string]string{"body": markup.Fit(markup.Parse(text), maxDescription, markup.Doc.JiraWiki)})
 	if err != nil {
 		return integration.Unrenderable(err)
