@@ -101,7 +101,6 @@ func Run(t *testing.T, c Case) {
 		return
 	}
 	t.Run("statuses", k.statuses)
-	t.Run("retry after", k.retryAfter)
 	t.Run("unreachable", k.unreachable)
 	t.Run("garbage", k.garbage)
 	t.Run("endless body", k.endless)

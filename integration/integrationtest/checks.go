@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -358,38 +357,27 @@ func (k *kit) wanted(r *http.Request, status int) Want {
 	return wantOf(integration.Classify("", &integration.Response{Status: status}))
 }
 
-// statuses checks the verdict on each status, of each request.
+// statuses checks the verdict on each status, of each request, and that a partner's wish to wait is carried over.
 func (k *kit) statuses(t *testing.T) {
 	for _, status := range []int{301, 302, 307, 400, 401, 402, 403, 404, 405, 406, 408, 409, 410, 411, 413, 415, 418, 422, 425, 429, 451, 500, 501, 502, 503, 504, 505, 520} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			answer := func(w http.ResponseWriter) {
 				w.Header().Set("Location", "/elsewhere")
+				w.Header().Set("Retry-After", "77")
 				w.WriteHeader(status)
-				io.WriteString(w, "no")
+				write(w, "no")
 			}
 			k.each(t, answer, func(t *testing.T, r *http.Request, res integration.Result) {
 				if got, want := wantOf(res), k.wanted(r, status); got != want {
 					t.Errorf("%s %s: %+v (%s), want %+v", r.Method, r.URL.Path, got, res.Error, want)
 				}
+				if res.Verdict == patchbay.VerdictRetry && res.RetryAfter != 77*time.Second {
+					t.Errorf("%s %s: RetryAfter is %v, want 77 s", r.Method, r.URL.Path, res.RetryAfter)
+				}
 				if res.Verdict != patchbay.VerdictDelivered && (res.Code != status || string(res.Body) != "no") {
 					t.Errorf("%s %s: the result does not carry the answer: %d %q", r.Method, r.URL.Path, res.Code, res.Body)
 				}
 			})
-		})
-	}
-}
-
-// retryAfter checks that a partner's wish is carried over.
-func (k *kit) retryAfter(t *testing.T) {
-	for _, status := range []int{429, 503} {
-		answer := func(w http.ResponseWriter) {
-			w.Header().Set("Retry-After", "77")
-			w.WriteHeader(status)
-		}
-		k.each(t, answer, func(t *testing.T, r *http.Request, res integration.Result) {
-			if k.wanted(r, status).Verdict == patchbay.VerdictRetry && res.RetryAfter != 77*time.Second {
-				t.Errorf("%d to %s: RetryAfter is %v, want 77 s", status, r.URL.Path, res.RetryAfter)
-			}
 		})
 	}
 }
@@ -408,8 +396,10 @@ func (k *kit) unreachable(t *testing.T) {
 	}
 }
 
+// refusing is a client to which every target is refused.
 type refusing struct{}
 
+// Do implements integration.HTTP.
 func (refusing) Do(context.Context, *integration.Request) (*integration.Response, error) {
 	return nil, integration.ErrRefused
 }
@@ -424,7 +414,7 @@ func (k *kit) garbage(t *testing.T) {
 			s := k.stage(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "application/json")
 				w.WriteHeader(status)
-				io.WriteString(w, body)
+				write(w, body)
 			}))
 			if r := s.send(t.Context(), s.delivery(nil)); status != 200 && r.Verdict == patchbay.VerdictDelivered {
 				t.Errorf("%d %.40q counts as delivered", status, body)
@@ -468,4 +458,3 @@ func (k *kit) cancelled(t *testing.T) {
 		}
 	}
 }
-

@@ -35,6 +35,7 @@ type stage struct {
 	http     *client
 	env      *integration.Env
 	records  []integration.Exchange
+	sending  sync.WaitGroup
 
 	mu       sync.Mutex
 	requests int
@@ -66,6 +67,7 @@ func (k *kit) stage(t *testing.T, handler http.Handler) *stage {
 		s.http.client.CloseIdleConnections()
 		s.server.CloseClientConnections()
 		s.server.Close()
+		s.sending.Wait() // without a partner even a Send that ignored its context ends
 	})
 	s.env = &integration.Env{
 		HTTP: s.http, Dial: dialHere, Log: slog.New(slog.DiscardHandler), Now: time.Now, PublicURL: "https://patchbay.example.test",
@@ -81,8 +83,11 @@ func (k *kit) well() http.Handler {
 	if k.Partner != nil {
 		return k.Partner
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") })
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { write(w, "ok") })
 }
+
+// write answers with a body. Whether it arrives is the integration's concern.
+func write(w io.Writer, body string) { _, _ = io.WriteString(w, body) }
 
 func (k *kit) check(t *testing.T, address string) json.RawMessage {
 	t.Helper()
@@ -118,7 +123,7 @@ func (s *stage) delivery(m *patchbay.Message) *integration.Delivery {
 func (s *stage) send(ctx context.Context, d *integration.Delivery) integration.Result {
 	s.t.Helper()
 	done := make(chan integration.Result, 1)
-	go func() { done <- s.kit.Integration.Send(ctx, d) }()
+	s.sending.Go(func() { done <- s.kit.Integration.Send(ctx, d) })
 	select {
 	case r := <-done:
 		s.sane(r)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -146,8 +147,7 @@ func FuzzPath(f *testing.F) {
 			case map[string]any:
 				want, found = x[key]
 			case []any:
-				var i json.Number = json.Number(key)
-				n, err := i.Int64()
+				n, err := strconv.ParseInt(key, 10, 64)
 				if found = err == nil && n >= 0 && n < int64(len(x)) && !strings.HasPrefix(key, "+"); found {
 					want = x[n]
 				}

@@ -231,13 +231,13 @@ func TestSignature(t *testing.T) {
 		d.Previous = previous
 		New().Send(t.Context(), d)
 		signatures := strings.Fields(rec.request.Header.Get("webhook-signature"))
-		want := map[integration.Secret]string{hmacOld: "v1 v1", edSeed: "v1 v1a", "": "v1", "nonsense": "v1"}[previous]
+		want := map[integration.Secret]string{hmacOld: "v1+v1", edSeed: "v1+v1a", "": "v1", "nonsense": "v1"}[previous]
 		var got []string
 		for _, one := range signatures {
 			version, _, _ := strings.Cut(one, ",")
 			got = append(got, version)
 		}
-		if strings.Join(got, " ") != want {
+		if strings.Join(got, "+") != want {
 			t.Errorf("previous %q: %q", previous.Reveal(), signatures)
 		}
 	}

@@ -183,13 +183,12 @@ func FuzzRedact(f *testing.F) {
 	f.Fuzz(func(t *testing.T, secret, text string) {
 		r := NewRedactor([]string{secret})
 		got := r.Redact(text + secret + text)
-		if len(secret) >= minNeedle && secretParts(secret) == nil && strings.Contains(got, secret) && !strings.Contains(patchbay.Redacted, secret[:1]) {
-			// A secret can only be left if what replaced another place completes it.
-			if !strings.Contains(strings.ReplaceAll(text+secret+text, secret, patchbay.Redacted), secret) {
-				t.Errorf("%q is in %q", secret, got)
-			}
+		// What replaces a secret may itself complete another one at its edges; that is all that may be left.
+		once := strings.ReplaceAll(text+secret+text, secret, patchbay.Redacted)
+		if len(secret) >= minNeedle && secretParts(secret) == nil && strings.Contains(got, secret) && !strings.Contains(once, secret) {
+			t.Errorf("%q is in %q", secret, got)
 		}
-		a := &Attempt{client: nil, secrets: r}
+		a := &Attempt{secrets: r}
 		if body := a.keep([]byte(text), true); !utf8.ValidString(body) {
 			t.Errorf("invalid UTF-8: %q", body)
 		}

@@ -139,7 +139,7 @@ func (c *Client) bound(ctx context.Context, start time.Time) (context.Context, c
 }
 
 // Do sends the request and reads the answer; see integration.HTTP. It takes until ctx's deadline, or DefaultTimeout
-// without one. Errors are a *Refusal, or a sentence that wraps context.DeadlineExceeded or context.Canceled where that
+// without one. Errors are a *RefusedError, or a sentence that wraps context.DeadlineExceeded or context.Canceled where that
 // is why.
 //
 // A connection that the server closes while it is idle may turn out to be closed only when it is used. Then the

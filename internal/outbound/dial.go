@@ -48,7 +48,7 @@ func newDialer(g Guard, r Resolver) *dialer {
 }
 
 // dial connects to host, a name or an address without brackets. Only addresses that the guard lets through are tried;
-// when there are none, the error is a *Refusal.
+// when there are none, the error is a *RefusedError.
 func (d *dialer) dial(ctx context.Context, network, host, port string) (net.Conn, error) {
 	addrs, err := d.resolve(ctx, network, host)
 	if err != nil {
@@ -107,7 +107,7 @@ func (d *dialer) resolve(ctx context.Context, network, host string) ([]netip.Add
 		}
 	}
 	good := make([]netip.Addr, 0, min(len(addrs), maxAddresses))
-	var refusal *Refusal
+	var refusal *RefusedError
 	for _, addr := range addrs {
 		addr = addr.Unmap()
 		if err := d.guard.Check(addr); err != nil {

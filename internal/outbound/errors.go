@@ -35,9 +35,9 @@ var (
 	errClosedMidway  = &failure{text: "the connection was closed in the middle of the answer", cause: io.ErrUnexpectedEOF}
 )
 
-// describe turns whatever went wrong into a *Refusal or a *failure. limit is how long it was allowed to take.
+// describe turns whatever went wrong into a *RefusedError or a *failure. limit is how long it was allowed to take.
 func describe(ctx context.Context, err error, limit time.Duration) error {
-	var refusal *Refusal
+	var refusal *RefusedError
 	var already *failure
 	switch {
 	case errors.As(err, &refusal):

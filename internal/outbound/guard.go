@@ -16,8 +16,8 @@ type Guard struct {
 	Allow []netip.Prefix
 }
 
-// Refusal is the error about a target that is not dialled. It is an integration.ErrRefused.
-type Refusal struct {
+// RefusedError is the error about a target that is not dialled. It is an integration.ErrRefused.
+type RefusedError struct {
 	// Class says what kind of address it is, such as "a private address"; "" when the target is not readable at all.
 	Class string
 	text  string
@@ -25,25 +25,25 @@ type Refusal struct {
 
 // Error is a sentence that names the class and what to do. It does not name the address that a name resolved to:
 // whoever may write a URL must not learn the layout of the network that way.
-func (r *Refusal) Error() string { return r.text }
+func (r *RefusedError) Error() string { return r.text }
 
 // notSent refuses an address of a class. subject and verb begin the sentence.
-func notSent(subject, class string) *Refusal {
-	return &Refusal{
+func notSent(subject, class string) *RefusedError {
+	return &RefusedError{
 		Class: class,
 		text:  subject + " " + class + ", which this installation does not send to; its operator can open it with --egress-allow",
 	}
 }
 
 // unreadable refuses a target that is not spelled as it must be.
-func unreadable(format string, args ...any) *Refusal {
-	return &Refusal{text: fmt.Sprintf(format, args...)}
+func unreadable(format string, args ...any) *RefusedError {
+	return &RefusedError{text: fmt.Sprintf(format, args...)}
 }
 
 // Is makes errors.Is(err, integration.ErrRefused) true.
-func (r *Refusal) Is(target error) bool { return target == integration.ErrRefused }
+func (r *RefusedError) Is(target error) bool { return target == integration.ErrRefused }
 
-// Check returns nil when addr may be dialled, otherwise a *Refusal.
+// Check returns nil when addr may be dialled, otherwise a *RefusedError.
 func (g Guard) Check(addr netip.Addr) error {
 	addr = addr.WithZone("").Unmap()
 	if g.AllowLoopback && addr.IsLoopback() {

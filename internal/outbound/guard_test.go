@@ -41,7 +41,7 @@ func TestGuardVectors(t *testing.T) {
 	} {
 		for _, text := range addrs {
 			err := Guard{}.Check(netip.MustParseAddr(text))
-			var refusal *Refusal
+			var refusal *RefusedError
 			if !errors.As(err, &refusal) || refusal.Class != class {
 				t.Errorf("%s: %v, want %s", text, err, class)
 				continue

@@ -88,7 +88,7 @@ func (p *proxy) check(ctx context.Context, d *dialer, host string) error {
 		return d.guard.Check(addr)
 	}
 	_, err := d.resolve(ctx, "tcp", host)
-	var refusal *Refusal
+	var refusal *RefusedError
 	if errors.As(err, &refusal) {
 		return refusal
 	}
