@@ -41,10 +41,10 @@ const (
 	attemptTimeout = 15 * time.Second
 	// slowAfter is when an attempt under way marks its lane as slow, and parkAfter when a fresh delivery that still
 	// waits for a slot gets a place in the queue, so that the floor of a recovery does not stay behind.
-	slowAfter = time.Second
+	slowAfter = 500 * time.Millisecond
 	parkAfter = 5 * time.Second
 	// sweepEvery is how often both are looked at while anything is in memory.
-	sweepEvery = 250 * time.Millisecond
+	sweepEvery = 100 * time.Millisecond
 )
 
 // Link is a link as the engine needs it: checked, decoded, ready to send.

@@ -207,25 +207,33 @@ func TestHangingLinksCostOthersNothing(t *testing.T) {
 		for i := range 1000 {
 			hanging = append(hanging, r.link(fmt.Sprintf("t%d", i)))
 		}
-		healthy := r.link("healthy")
-		began := time.Now()
+		healthy, late := r.link("healthy"), r.link("healthy") // one is new while the others hang
+		r.accept(`{}`, healthy)
+		time.Sleep(time.Second)
 		for range 3 {
 			for _, l := range hanging {
 				r.accept(`{}`, l)
 			}
 		}
+		asked := map[patchbay.EventID]time.Time{}
 		for range 50 {
-			r.accept(`{}`, healthy)
+			asked[r.accept(`{}`, healthy).ID] = time.Now()
 			time.Sleep(10 * time.Millisecond)
 		}
+		new := r.accept(`{}`, late).ID
+		asked[new] = time.Now()
+		time.Sleep(5 * time.Second)
 		n := 0
 		for _, c := range p.sent() {
-			if c.link == "healthy" {
+			if at, ok := asked[c.event]; ok && c.link == "healthy" {
 				n++
+				if waited := c.at.Sub(at); waited > 100*time.Millisecond && c.event != new || waited > 2*time.Second {
+					t.Errorf("a delivery of the healthy link waited %s beside a thousand hanging ones", waited)
+				}
 			}
 		}
-		if n != 50 {
-			t.Errorf("%d of 50 deliveries of the healthy link went out beside a thousand hanging ones in %s", n, time.Since(began))
+		if n != 51 {
+			t.Errorf("%d of 51 deliveries of the healthy links went out", n)
 		}
 		if load := r.engine.Load(); load.InFlight > defaultInFlight {
 			t.Errorf("%d attempts are under way, more than the cap", load.InFlight)

@@ -19,9 +19,9 @@ const (
 	// failingAfter failures in a row are told as patchbay.link.failing.
 	failingAfter = 5
 	// firstWindow is how many attempts a lane that has not succeeded yet may have under way. Every success doubles
-	// it up to the link's concurrency, every failure halves it: a thousand hanging links take a thousand or two of
-	// the slots, not sixteen thousand.
-	firstWindow = 2
+	// it up to the link's concurrency, every failure halves it: a thousand hanging links take a thousand of the slots,
+	// not sixteen thousand.
+	firstWindow = 1
 )
 
 // item is one delivery in memory.

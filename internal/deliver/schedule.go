@@ -9,7 +9,8 @@ import (
 )
 
 // class says how much trust a lane has earned. Of the slots, and of those of one host, failing lanes get at most half,
-// and failing and unproven ones together three quarters: lanes that work always find room.
+// unproven ones a quarter, and both together three quarters: a lane that works always finds room, and a new one does
+// not wait behind those that hang.
 type class uint8
 
 const (
@@ -30,12 +31,14 @@ func (s *slots) allows(c class) bool {
 	switch {
 	case s.n[proven]+weak >= s.cap:
 		return false
-	case c != proven && weak >= s.cap*3/4:
+	case c == proven:
+		return true
+	case weak >= s.cap*3/4:
 		return false
-	case c == failing && s.n[failing] >= s.cap/2:
-		return false
+	case c == failing:
+		return s.n[failing] < s.cap/2
 	}
-	return true
+	return s.n[unproven] < max(1, s.cap/4)
 }
 
 func (s *slots) total() int { return s.n[proven] + s.n[unproven] + s.n[failing] }
@@ -182,24 +185,23 @@ func (e *Engine) release(it *item) {
 		it.lane.slow--
 	}
 	e.slots.n[it.class]--
-	e.unpark(&e.parked, &e.slots)
+	e.unpark(&e.parked, &e.slots, 1)
 	if h := it.host; h != nil {
 		h.slots.n[it.class]--
-		e.unpark(&h.waiting, &h.slots)
+		e.unpark(&h.waiting, &h.slots, 1)
 		if h.slots.total() == 0 && h.waiting[proven].n+h.waiting[unproven].n+h.waiting[failing].n == 0 {
 			delete(e.hosts, h.name)
 		}
 	}
 }
 
-// unpark lets one lane go on, of the best class for which there is room.
-func (e *Engine) unpark(waiting *[classes]fifo[*lane], s *slots) {
+// unpark lets up to n lanes of each class go on for which there is room.
+func (e *Engine) unpark(waiting *[classes]fifo[*lane], s *slots, n int) {
 	for c := range waiting {
-		if waiting[c].n > 0 && s.allows(class(c)) {
+		for i := 0; i < n && waiting[c].n > 0 && s.allows(class(c)); i++ {
 			l, _ := waiting[c].pop()
 			l.place = nowhere
 			e.kick(l)
-			return
 		}
 	}
 }
@@ -244,19 +246,7 @@ func (e *Engine) sweep(ctx context.Context) {
 	}
 	e.mu.Lock()
 	now := e.now()
-	for it := e.active.first; it != nil && now.Sub(it.started) > slowAfter; it = it.next {
-		if !it.slow {
-			it.slow = true
-			it.lane.slow++
-			e.slots.n[it.class]--
-			e.slots.n[failing]++
-			if it.host != nil {
-				it.host.slots.n[it.class]--
-				it.host.slots.n[failing]++
-			}
-			it.class = failing
-		}
-	}
+	e.markSlow(now)
 	var parkings []parking
 	for _, l := range e.lanes {
 		if l.fresh > 0 {
@@ -272,5 +262,30 @@ func (e *Engine) sweep(ctx context.Context) {
 	e.mu.Unlock()
 	for _, p := range parkings {
 		_ = e.park(ctx, p.l, p.q) // it keeps what could not be parked
+	}
+}
+
+// markSlow counts attempts that take long as those of failing lanes, and lets others have the room that this makes.
+func (e *Engine) markSlow(now time.Time) {
+	marked := 0
+	for it := e.active.first; it != nil && now.Sub(it.started) > slowAfter; it = it.next {
+		if it.slow {
+			continue
+		}
+		it.slow = true
+		it.lane.slow++
+		marked++
+		e.slots.n[it.class]--
+		e.slots.n[failing]++
+		if h := it.host; h != nil {
+			h.slots.n[it.class]--
+			h.slots.n[failing]++
+			e.unpark(&h.waiting, &h.slots, 1)
+		}
+		it.class = failing
+	}
+	if marked > 0 {
+		e.unpark(&e.parked, &e.slots, marked)
+		e.schedule()
 	}
 }

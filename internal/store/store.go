@@ -211,9 +211,11 @@ type Queue interface {
 	// Flush returns when everything that Record was given before is durable.
 	Flush(ctx context.Context) error
 	// Due returns up to limit of a link's deliveries that are due at now, the earliest due first, without those for
-	// which skip says true (they are in the caller's memory).
+	// which skip says true (they are in the caller's memory). A delivery with a thread is left out while an earlier one
+	// of the same link and thread has a place in the queue, due or not.
 	Due(ctx context.Context, link patchbay.LinkID, now time.Time, limit int, skip func(patchbay.DeliveryID) bool) ([]Claimed, error)
-	// NextDue returns when the link's next delivery is due, leaving out what skip says, and false when none waits.
+	// NextDue returns when the link's next delivery is due, leaving out what skip says and what waits behind an earlier
+	// one of its thread, and false when none is left.
 	NextDue(ctx context.Context, link patchbay.LinkID, skip func(patchbay.DeliveryID) bool) (time.Time, bool, error)
 	// Waiting counts a link's deliveries in the queue, up to limit.
 	Waiting(ctx context.Context, link patchbay.LinkID, limit int) (int, error)
