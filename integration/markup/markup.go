@@ -211,7 +211,7 @@ func Clip(s string, max int) string {
 
 // Line makes one line of plain text: every run of white space and control characters becomes one space.
 func Line(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+	return strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "\uFFFD"), func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
 }
 
 func isPunct(c byte) bool {
