@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -27,21 +28,23 @@ func MaskText(s string) string {
 	return maskDots + string(r[len(r)-4:])
 }
 
-// MaskUserinfo hides the user information in a URL and nothing else.
+// MaskUserinfo hides the user information in a URL and nothing else. It does so in text that is not a valid URL too:
+// everything between the two slashes and the last @ before the path.
 func MaskUserinfo(s string) string {
-	u, err := url.Parse(s)
-	if err != nil || u.User == nil {
+	slashes := strings.Index(s, "//")
+	if slashes < 0 {
 		return s
 	}
-	at := strings.Index(s, "@")
-	start := strings.Index(s, "//")
-	if start < 0 || at < start {
-		return MaskText(s)
+	start := slashes + 2
+	end := len(s)
+	if i := strings.IndexAny(s[start:], "/?#"); i >= 0 {
+		end = start + i
 	}
-	// The last @ before the path ends the user information, as url.Parse reads it.
-	end := start + 2 + strings.IndexAny(s[start+2:]+"/", "/?#")
-	at = strings.LastIndex(s[:min(end, len(s))], "@")
-	return s[:start+2] + maskDots + s[at:]
+	at := strings.LastIndexByte(s[start:end], '@')
+	if at < 0 {
+		return s
+	}
+	return s[:start] + maskDots + s[start+at:]
 }
 
 // Mask returns settings as they may be shown.
@@ -71,16 +74,29 @@ func (s Spec) mask(in map[string]any) map[string]any {
 	return out
 }
 
+// show returns what hides the setting's values, nil when they are shown as they are.
+func (set *Setting) show() func(string) string {
+	switch {
+	case set.Mask != nil:
+		return set.Mask
+	case set.Secret:
+		return MaskText
+	case set.Type == TypeURL:
+		return MaskUserinfo
+	}
+	return nil
+}
+
 func (set *Setting) mask(v any) any {
-	if m, ok := v.(map[string]any); ok && set.Type == TypeObject {
-		return set.Fields.mask(m)
+	if set.Type == TypeObject {
+		if m, ok := v.(map[string]any); ok {
+			return set.Fields.mask(m)
+		}
+		return maskDots // what it is nobody knows
 	}
-	if !set.Secret && set.Mask == nil {
-		return v
-	}
-	show := set.Mask
+	show := set.show()
 	if show == nil {
-		show = MaskText
+		return v
 	}
 	switch x := v.(type) {
 	case string:
@@ -103,7 +119,7 @@ func (set *Setting) mask(v any) any {
 
 // Merge applies a PATCH to stored settings: a key that is given replaces, null removes, an absent one stays, and a
 // mask that is sent back keeps what it masks. Where a Target changes, every secret that would be sent there must be
-// given again. The result still has to pass Check.
+// given again. Stored settings that the Spec does not know are dropped. The result still has to pass Check.
 func (s Spec) Merge(stored, patch json.RawMessage) (json.RawMessage, error) {
 	old, err := object(stored)
 	if err != nil {
@@ -128,105 +144,166 @@ func (s Spec) Merge(stored, patch json.RawMessage) (json.RawMessage, error) {
 
 type merger struct {
 	wrong []patchbay.Detail
-	kept  []string // secrets that stayed and are sent
+	kept  []string // secrets that stayed, or a part of which did, and that are sent
 	moved string   // the title of a Target that changed
 }
 
 func (m *merger) merge(s Spec, old, in map[string]any, path string) map[string]any {
-	out := maps.Clone(old)
-	if out == nil {
-		out = map[string]any{}
-	}
-	for _, key := range slices.Sorted(maps.Keys(in)) {
-		if !slices.ContainsFunc(s, func(set Setting) bool { return set.Key == key }) {
-			out[key] = in[key] // Check names what is unknown
+	out := make(map[string]any, len(s))
+	for key, v := range in {
+		if !s.knows(key) {
+			out[key] = v // Check names what is unknown
 		}
 	}
 	for i := range s {
 		set := &s[i]
-		here := path + "." + set.Key
-		was, had := old[set.Key]
+		was := old[set.Key]
 		given, patched := in[set.Key]
-		switch {
-		case !patched:
-		case given == nil:
-			delete(out, set.Key)
-		case set.Type == TypeObject:
-			if fields, ok := given.(map[string]any); ok {
-				before, _ := was.(map[string]any)
-				out[set.Key] = m.merge(set.Fields, before, fields, here)
-				continue // its own secrets have been looked at
-			}
-			out[set.Key] = given
-		default:
-			out[set.Key] = m.unmask(set, was, given, here)
+		now := m.setting(set, was, given, patched, path+"."+set.Key)
+		if now != nil {
+			out[set.Key] = now
 		}
-		now, has := out[set.Key]
-		switch {
-		case set.Target && had && !reflect.DeepEqual(was, now):
+		if set.Target && !reflect.DeepEqual(set.orDefault(was), set.orDefault(now)) {
 			m.moved = set.Title
-		case set.Type == TypeObject && had && has && !patched:
-			m.keepObject(set, now, here)
-		case set.Secret && !set.Signing && !set.Target && had && has && anyKept(was, now, given, patched):
-			m.kept = append(m.kept, here)
 		}
 	}
 	return out
 }
 
-func (m *merger) keepObject(set *Setting, v any, path string) {
-	fields, _ := v.(map[string]any)
-	for i := range set.Fields {
-		f := &set.Fields[i]
-		if _, ok := fields[f.Key]; ok && f.Secret && !f.Signing {
-			m.kept = append(m.kept, path+"."+f.Key)
-		}
-	}
+func (s Spec) knows(key string) bool {
+	return slices.ContainsFunc(s, func(set Setting) bool { return set.Key == key })
 }
 
-// anyKept reports whether a stored secret stays although it was not given: the key was absent, or a mask was sent.
-func anyKept(was, now, given any, patched bool) bool {
-	if !patched {
-		return true
+func (set *Setting) orDefault(v any) any {
+	if v == nil {
+		return set.Default
 	}
-	nowMap, ok := now.(map[string]any)
-	givenMap, _ := given.(map[string]any)
-	if !ok {
-		return reflect.DeepEqual(was, now) && !reflect.DeepEqual(given, now)
+	return v
+}
+
+// setting returns what a setting is after the PATCH, nil when it is absent.
+func (m *merger) setting(set *Setting, was, given any, patched bool, path string) any {
+	if set.Type == TypeObject {
+		return m.object(set, was, given, patched, path)
 	}
-	for k := range nowMap {
-		if !reflect.DeepEqual(nowMap[k], givenMap[k]) {
-			return true
+	now := was
+	if patched {
+		now = m.unmask(set, was, given, path)
+	}
+	if set.Secret && !set.Signing && !set.Target && anyKept(now, given, patched) {
+		m.kept = append(m.kept, path)
+	}
+	return now
+}
+
+func (m *merger) object(set *Setting, was, given any, patched bool, path string) any {
+	before, stored := was.(map[string]any)
+	fields, isObject := given.(map[string]any)
+	switch {
+	case !patched && !stored:
+		return was
+	case patched && !isObject:
+		return given // removed, or something that Check refuses
+	}
+	return m.merge(set.Fields, before, fields, path)
+}
+
+// anyKept reports whether something of a secret stays although it was not given: the key was absent, or a mask was
+// sent.
+func anyKept(now, given any, patched bool) bool {
+	if now == nil || !patched {
+		return now != nil
+	}
+	switch now := now.(type) {
+	case map[string]any:
+		fields, _ := given.(map[string]any)
+		for k, v := range now {
+			if !reflect.DeepEqual(v, fields[k]) {
+				return true
+			}
 		}
+		return false
+	case []any:
+		elements, _ := given.([]any)
+		return !slices.EqualFunc(now, elements, func(a, b any) bool { return reflect.DeepEqual(a, b) })
 	}
-	return false
+	return !reflect.DeepEqual(now, given)
 }
 
 // unmask puts stored values where their masks were sent back. Anything else that looks like a mask is refused.
 func (m *merger) unmask(set *Setting, was, given any, path string) any {
-	if !set.Secret && set.Mask == nil {
+	if given == nil || set.show() == nil {
 		return given
 	}
-	if reflect.DeepEqual(given, set.mask(was)) && was != nil {
+	if was != nil && reflect.DeepEqual(given, set.mask(was)) {
 		return was
 	}
-	if fields, ok := given.(map[string]any); ok {
+	switch given := given.(type) {
+	case map[string]any:
 		before, _ := was.(map[string]any)
-		out := make(map[string]any, len(fields))
-		for k, v := range fields {
-			out[k] = v
-			if stored, ok := before[k]; ok && v == set.mask(stored) {
+		out := make(map[string]any, len(given))
+		for _, k := range slices.Sorted(maps.Keys(given)) {
+			out[k] = given[k]
+			if stored, ok := before[k]; ok && reflect.DeepEqual(given[k], set.mask(stored)) {
 				out[k] = stored
-			} else if text, _ := v.(string); strings.Contains(text, maskDots) {
+			} else if holdsMask(given[k]) {
 				m.refuse(path + "." + clip(k))
 			}
 		}
 		return out
+	case []any:
+		before, _ := was.([]any)
+		out := slices.Clone(given)
+		for i, v := range given {
+			if !holdsMask(v) {
+				continue
+			}
+			var ok bool
+			if out[i], ok = set.masked(before, i, v); !ok {
+				m.refuse(fmt.Sprintf("%s[%d]", path, i))
+			}
+		}
+		return out
 	}
-	if text, _ := given.(string); strings.Contains(text, maskDots) {
+	if holdsMask(given) {
 		m.refuse(path)
 	}
 	return given
+}
+
+// masked finds the stored element of a list of which v is the mask: the one at the same place, or else the only one.
+func (set *Setting) masked(stored []any, at int, v any) (any, bool) {
+	if at < len(stored) && v == set.mask(stored[at]) {
+		return stored[at], true
+	}
+	var found any
+	for _, s := range stored {
+		if v != set.mask(s) {
+			continue
+		}
+		if found != nil && !reflect.DeepEqual(found, s) {
+			return nil, false
+		}
+		found = s
+	}
+	return found, found != nil
+}
+
+// holdsMask reports whether a value cannot be meant, because it is a mask or has one in it.
+func holdsMask(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return strings.Contains(v, maskDots)
+	case []any:
+		return slices.ContainsFunc(v, holdsMask)
+	case map[string]any:
+		for _, e := range v {
+			if holdsMask(e) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (m *merger) refuse(path string) {
@@ -242,13 +319,17 @@ func (s Spec) Secrets(raw json.RawMessage) []string {
 	}
 	var out []string
 	s.secrets(in, &out)
-	slices.SortFunc(out, func(a, b string) int { return len(b) - len(a) })
+	slices.SortFunc(out, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
 	return slices.Compact(out)
 }
 
 func (s Spec) secrets(in map[string]any, out *[]string) {
 	add := func(v any) {
-		if text, ok := v.(string); ok && len(text) >= 4 {
+		text, _ := v.(string)
+		if n, ok := v.(json.Number); ok {
+			text = n.String()
+		}
+		if len(text) >= 4 {
 			*out = append(*out, text)
 		}
 	}
@@ -269,6 +350,10 @@ func (s Spec) secrets(in map[string]any, out *[]string) {
 				for _, e := range x {
 					add(e)
 				}
+			}
+		case json.Number:
+			if set.Secret {
+				add(x)
 			}
 		case string:
 			if set.Secret {

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -67,12 +66,13 @@ func (r Result) With(resp *Response) Result {
 // Unreachable turns an error of HTTP.Do or Env.Dial into a Result. A refused target (see ErrRefused) is the user's to
 // correct; everything else may work later.
 func Unreachable(partner string, err error) Result {
+	var timeout interface{ Timeout() bool }
 	switch {
 	case errors.Is(err, ErrPreview):
 		return Result{Verdict: patchbay.VerdictRetry, Type: patchbay.CodeServiceError, Error: err.Error()}
 	case errors.Is(err, ErrRefused):
 		return UserError("%s: %v", partner, err)
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &timeout) && timeout.Timeout(): // context.DeadlineExceeded says so too
 		return Retry("%s did not answer in time", partner)
 	}
 	return Retry("%s could not be reached: %v", partner, err)

@@ -49,7 +49,7 @@ func (s Spec) schema() map[string]any {
 	for i := range s {
 		set := &s[i]
 		properties[set.Key] = set.schema()
-		if set.Required && !set.UnlessConnected {
+		if set.Required && !set.UnlessConnected && set.Default == nil && set.Generate == nil {
 			required = append(required, set.Key)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"net/url"
 	"slices"
@@ -44,7 +45,7 @@ type Setting struct {
 	Signing bool
 	// Target marks an address that the secrets are sent to: changing it requires giving them again.
 	Target bool
-	// Default stands for an absent value.
+	// Default stands for an absent value. It has the type that Check sees.
 	Default any
 	Help    string
 	// Example shows what a value looks like.
@@ -57,7 +58,8 @@ type Setting struct {
 	// Check refuses a value that its type allows. It sees a string, int64, bool, []string, map[string]string or, for
 	// an object, map[string]any. Its error is a sentence without the setting's name and without the value of a secret.
 	Check func(value any) error
-	// Mask replaces how a value is shown; it works on settings that are not Secret too (a URL with user information).
+	// Mask replaces how a value is shown; it works on settings that are not Secret too. Without it a URL that is not
+	// Secret is shown without its user information.
 	Mask func(value string) string
 }
 
@@ -111,6 +113,12 @@ func object(raw json.RawMessage) (map[string]any, error) {
 	if err := dec.Decode(&in); err != nil {
 		return nil, fmt.Errorf("the settings must be a JSON object")
 	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, fmt.Errorf("something follows the end of the settings' JSON object")
+	}
+	if !utf8.Valid(raw) {
+		return nil, fmt.Errorf("the settings must be valid UTF-8")
+	}
 	return in, nil
 }
 
@@ -131,6 +139,10 @@ func (c *checker) object(s Spec, in map[string]any, path string) map[string]any 
 	out := make(map[string]any, len(s))
 	for i := range s {
 		set := &s[i]
+		if set.show() != nil && holdsMask(in[set.Key]) {
+			c.wrong = append(c.wrong, patchbay.Detail{Path: path + "." + set.Key, Message: "looks like a mask: give the value itself"})
+			continue
+		}
 		v, err := set.convert(in[set.Key])
 		if err != nil {
 			c.wrong = append(c.wrong, patchbay.Detail{Path: path + "." + set.Key, Message: err.Error()})
@@ -158,7 +170,7 @@ func (c *checker) object(s Spec, in map[string]any, path string) map[string]any 
 	}
 	if !c.IgnoreUnknown {
 		for key := range in {
-			if !slices.ContainsFunc(s, func(set Setting) bool { return set.Key == key }) {
+			if !s.knows(key) {
 				c.wrong = append(c.wrong, patchbay.Detail{Path: path + "." + clip(key), Message: "is not a setting of this integration; it has " + s.names()})
 			}
 		}
@@ -222,7 +234,7 @@ func (set *Setting) convert(v any) (any, error) {
 func (set *Setting) text(text string) (any, error) {
 	if set.Type != TypeText {
 		text = strings.TrimSpace(text)
-		if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		if !oneLine(text) {
 			return nil, fmt.Errorf("must be one line without control characters")
 		}
 	}
@@ -243,6 +255,10 @@ func (set *Setting) text(text string) (any, error) {
 	return text, nil
 }
 
+func oneLine(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f })
+}
+
 // CheckURL checks that text is an absolute http or https URL with a host. Its error does not repeat the URL, which
 // may hold a secret.
 func CheckURL(text string) error {
@@ -254,7 +270,7 @@ func CheckURL(text string) error {
 		return fmt.Errorf("must begin with https:// or http://")
 	case u.Hostname() == "":
 		return fmt.Errorf("has no host: write https://host/path")
-	case u.Fragment != "":
+	case strings.Contains(text, "#"):
 		return fmt.Errorf("must not have a #fragment, which is never sent")
 	}
 	if p := u.Port(); p != "" {
@@ -317,9 +333,13 @@ func toList(v any) (any, error) {
 	}
 	out := make([]string, 0, len(parts))
 	for _, p := range parts {
-		if p = strings.TrimSpace(p); p != "" {
-			out = append(out, p)
+		if p = strings.TrimSpace(p); p == "" {
+			continue
 		}
+		if !oneLine(p) {
+			return nil, fmt.Errorf("must be a list of strings of one line each, without control characters")
+		}
+		out = append(out, p)
 	}
 	if len(out) == 0 {
 		return nil, nil
@@ -335,8 +355,11 @@ func toMap(v any) (any, error) {
 	out := make(map[string]string, len(in))
 	for k, e := range in {
 		s, ok := e.(string)
-		if !ok || k == "" || !utf8.ValidString(s) {
+		if !ok || k == "" {
 			return nil, fmt.Errorf("must be an object of strings")
+		}
+		if !oneLine(k) || strings.ContainsRune(s, 0) {
+			return nil, fmt.Errorf("must be an object of strings, without control characters in its keys")
 		}
 		out[k] = s
 	}
