@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
 	"github.com/patchbay/patchbay/internal/access"
 	"github.com/patchbay/patchbay/internal/catalog"
@@ -177,9 +176,9 @@ func (a *App) openServices(ctx context.Context) error {
 	if a.keys, err = access.NewKeys(ctx, a.store, a.store.NewID, a.o.Now); err != nil {
 		return err
 	}
+	types := eventtypes.New(a.catalog, a.store)
 	a.handler, err = httpapi.New(httpapi.Options{
-		Ingest: a.ingest, Links: a.links, Deliveries: deliveries, Catalog: a.catalog,
-		EventTypes: eventtypes.New(a.catalog, a.store), Keys: a.keys,
+		Ingest: a.ingest, Links: a.links, Deliveries: deliveries, Catalog: types, EventTypes: types, Keys: a.keys,
 		Access: access.NewAuthenticator(access.AuthenticatorOptions{
 			Keys: a.keys, SigningKey: a.config.SigningKey, Development: a.config.Dev, Now: a.o.Now,
 		}),
