@@ -114,7 +114,7 @@ func (r *reader) blocks(parent ast.Node, depth int) []node {
 	for c := parent.FirstChild(); c != nil; c = c.NextSibling() {
 		switch b := c.(type) {
 		case *ast.Paragraph, *ast.TextBlock:
-			if children := trim(r.inlines(c, nil)); len(children) > 0 {
+			if children := trim(r.inlines(c)); len(children) > 0 {
 				out = append(out, node{kind: kindParagraph, children: children})
 			}
 		case *ast.FencedCodeBlock:
@@ -148,7 +148,8 @@ func (r *reader) nest(out []node, n node, from ast.Node, depth int) []node {
 	return append(out, n)
 }
 
-func (r *reader) inlines(parent ast.Node, out []node) []node {
+func (r *reader) inlines(parent ast.Node) []node {
+	var out []node
 	for c := parent.FirstChild(); c != nil; c = c.NextSibling() {
 		switch n := c.(type) {
 		case *ast.Text:
@@ -167,13 +168,13 @@ func (r *reader) inlines(parent ast.Node, out []node) []node {
 			if n.Level == 2 {
 				k = kindStrong
 			}
-			if children := r.inlines(c, nil); len(children) > 0 {
+			if children := r.inlines(c); len(children) > 0 {
 				out = append(out, node{kind: k, children: children})
 			}
 		case *ast.Link:
-			out = addLink(out, unescape(string(n.Destination)), r.inlines(c, nil))
+			out = addLink(out, unescape(string(n.Destination)), r.inlines(c))
 		case *ast.Image:
-			out = addLink(out, unescape(string(n.Destination)), r.inlines(c, nil))
+			out = addLink(out, unescape(string(n.Destination)), r.inlines(c))
 		case *ast.AutoLink:
 			address := string(n.URL(r.source))
 			if n.AutoLinkType == ast.AutoLinkEmail {

@@ -2,7 +2,7 @@ package email
 
 import (
 	"crypto/hmac"
-	"crypto/md5" //nolint:gosec // the mechanism is what the server offers
+	"crypto/md5" // which the mechanism prescribes
 	"encoding/base64"
 	"encoding/hex"
 	"errors"

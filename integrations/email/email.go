@@ -57,9 +57,10 @@ func (*Email) Destination(settings any) string {
 
 // Target names the recipients.
 func (*Email) Target(settings any) string {
-	var all []string
-	for _, r := range settings.(*Settings).recipients() {
-		all = append(all, strings.ToLower(r.Address))
+	recipients := settings.(*Settings).recipients()
+	all := make([]string, len(recipients))
+	for i, r := range recipients {
+		all[i] = strings.ToLower(r.Address)
 	}
 	return strings.Join(all, ",")
 }

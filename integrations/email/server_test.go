@@ -238,7 +238,7 @@ func (s script) serve(conn net.Conn, hear func(string)) {
 			if line != ".\r\n" {
 				continue
 			}
-			line, data = "end", false
+			line = "end"
 		}
 		reply, ok := "500 what", false
 		for prefix, said := range s {

@@ -44,7 +44,7 @@ type viewActor struct{ Name, URL string }
 
 func newView(d *integration.Delivery, msg *integration.Message) *view {
 	text := markup.Parse(msg.Text).Limit(maxText)
-	v := &view{Subject: markup.Line(msg.Title), Text: template.HTML(text.HTML()), plain: text.Text()} //nolint:gosec // escaped by markup
+	v := &view{Subject: markup.Line(msg.Title), Text: template.HTML(text.HTML()), plain: text.Text()}
 	v.Color, v.Word = severity(msg.Severity)
 	if text.Empty() || !text.Says(msg.Title) {
 		v.Title = v.Subject
@@ -52,7 +52,7 @@ func newView(d *integration.Delivery, msg *integration.Message) *view {
 	for _, f := range msg.Fields[:min(len(msg.Fields), maxFields)] {
 		if value := markup.Inline(f.Value).Limit(maxValue); !value.Empty() {
 			v.Fields = append(v.Fields, viewField{
-				Title: markup.Clip(markup.Line(f.Title), maxLabel), Value: template.HTML(value.BasicHTML()), plain: value.Text(), //nolint:gosec // escaped by markup
+				Title: markup.Clip(markup.Line(f.Title), maxLabel), Value: template.HTML(value.BasicHTML()), plain: value.Text(),
 			})
 		}
 	}
@@ -105,7 +105,7 @@ func (v *view) html() (string, error) {
 
 // text draws the plain part.
 func (v *view) text() string {
-	var parts, fields, links []string
+	fields, links := make([]string, 0, len(v.Fields)), make([]string, 0, len(v.Links))
 	for _, f := range v.Fields {
 		line := f.Title + ": " + f.plain
 		if strings.Contains(f.plain, "\n") {
@@ -120,6 +120,7 @@ func (v *view) text() string {
 	if v.Actor != nil {
 		actor = "By " + v.Actor.Name
 	}
+	var parts []string
 	for _, part := range []string{v.Title, v.plain, strings.Join(fields, "\n"), strings.Join(links, "\n"), actor, "-- \n" + v.Footer} {
 		if part != "" {
 			parts = append(parts, part)

@@ -74,7 +74,7 @@ func (*Slack) Definition() *integration.Definition {
 func checkEmoji(value any) error {
 	name, _ := value.(string)
 	if len(name) < 3 || !strings.HasPrefix(name, ":") || !strings.HasSuffix(name, ":") || strings.ContainsAny(name, " <>") {
-		return errors.New("must be the name of an emoji between colons, such as :satellite:")
+		return errors.New("must be written like :satellite:, with a colon at both ends")
 	}
 	return nil
 }
