@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,9 +29,12 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+// opened is read once: a Catalog does not change by being read.
+var opened = sync.OnceValues(func() (*catalog.Catalog, error) { return catalog.Open(catalog.Options{}) })
+
 func open(t testing.TB) *catalog.Catalog {
 	t.Helper()
-	c, err := catalog.Open(catalog.Options{})
+	c, err := opened()
 	if err != nil {
 		t.Fatal(err)
 	}
