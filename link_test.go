@@ -75,7 +75,7 @@ func TestStates(t *testing.T) {
 		}
 	}
 	if DeliveryState("").Valid() || DeliveryState("done").Valid() || Severity("").Valid() || Status("closed").Valid() || !Status("").Valid() {
-		t.Error("a word that is no state, severity or status is valid, or one that is is not")
+		t.Error("a word that is no state, severity or status passes for one, or the empty status does not")
 	}
 }
 

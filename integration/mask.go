@@ -225,7 +225,7 @@ func anyKept(now, given any, patched bool) bool {
 		return false
 	case []any:
 		elements, _ := given.([]any)
-		return !slices.EqualFunc(now, elements, func(a, b any) bool { return reflect.DeepEqual(a, b) })
+		return !slices.EqualFunc(now, elements, reflect.DeepEqual)
 	}
 	return !reflect.DeepEqual(now, given)
 }

@@ -97,7 +97,7 @@ func stopReason(c interpreter.EvalCancelledError) string {
 
 // environment is what expressions are compiled in. Making it takes a few milliseconds.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
-	options := []cel.EnvOption{
+	return cel.NewEnv(append(textFunctions(),
 		cel.Variable("type", cel.StringType),
 		cel.Variable("scope", cel.StringType),
 		cel.Variable("payload", cel.DynType),
@@ -109,9 +109,8 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 		cel.ParserExpressionSizeLimit(patchbay.MaxFilterLength),
 		cel.ParserRecursionLimit(100),
 		cel.ParserErrorRecoveryLimit(4),
-		cel.ExpressionNodeLimit(4 * patchbay.MaxFilterLength),
-	}
-	return cel.NewEnv(append(options, textFunctions()...)...)
+		cel.ExpressionNodeLimit(4*patchbay.MaxFilterLength),
+	)...)
 })
 
 // compile compiles an expression; what is its name in errors.
