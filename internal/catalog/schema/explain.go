@@ -18,30 +18,24 @@ import (
 // MaxDetails bounds how many things Validate names.
 const MaxDetails = 20
 
-// finding is one thing that is wrong, and the keys and indices that lead there.
-type finding struct {
-	path    []string
-	message string
-}
-
 // findings takes the sentences out of a tree of errors, in the order of their paths.
-func findings(e *jsonschema.ValidationError) []finding {
-	var out []finding
+func findings(e *jsonschema.ValidationError) []Problem {
+	var out []Problem
 	collect(e, &out)
-	slices.SortStableFunc(out, func(a, b finding) int {
-		return cmp.Or(slices.Compare(a.path, b.path), cmp.Compare(a.message, b.message))
+	slices.SortStableFunc(out, func(a, b Problem) int {
+		return cmp.Or(slices.Compare(a.Path, b.Path), cmp.Compare(a.Message, b.Message))
 	})
-	out = slices.CompactFunc(out, func(a, b finding) bool { return a.message == b.message && slices.Equal(a.path, b.path) })
+	out = slices.CompactFunc(out, func(a, b Problem) bool { return a.Message == b.Message && slices.Equal(a.Path, b.Path) })
 	return out[:min(len(out), MaxDetails)]
 }
 
-func collect(e *jsonschema.ValidationError, out *[]finding) {
+func collect(e *jsonschema.ValidationError, out *[]Problem) {
 	add := func(format string, args ...any) {
-		*out = append(*out, finding{slices.Clone(e.InstanceLocation), fmt.Sprintf(format, args...)})
+		*out = append(*out, Problem{slices.Clone(e.InstanceLocation), fmt.Sprintf(format, args...)})
 	}
 	below := func(names []string, message string) {
 		for _, name := range names {
-			*out = append(*out, finding{append(slices.Clone(e.InstanceLocation), name), message})
+			*out = append(*out, Problem{append(slices.Clone(e.InstanceLocation), name), message})
 		}
 	}
 	switch k := e.ErrorKind.(type) {
@@ -74,7 +68,7 @@ func collect(e *jsonschema.ValidationError, out *[]finding) {
 
 // alternatives explains that a value fits none of several forms. When it has the wrong type for all forms but one, what
 // is wrong with that one is the answer.
-func alternatives(e *jsonschema.ValidationError, out *[]finding) {
+func alternatives(e *jsonschema.ValidationError, out *[]Problem) {
 	var types []string
 	var got string
 	var near []*jsonschema.ValidationError
@@ -89,11 +83,11 @@ func alternatives(e *jsonschema.ValidationError, out *[]finding) {
 	switch len(near) {
 	case 0:
 		slices.Sort(types)
-		*out = append(*out, finding{slices.Clone(e.InstanceLocation), mustBe(slices.Compact(types), got)})
+		*out = append(*out, Problem{slices.Clone(e.InstanceLocation), mustBe(slices.Compact(types), got)})
 	case 1:
 		collect(near[0], out)
 	default:
-		*out = append(*out, finding{slices.Clone(e.InstanceLocation), "fits none of the forms that it may have"})
+		*out = append(*out, Problem{slices.Clone(e.InstanceLocation), "fits none of the forms that it may have"})
 	}
 }
 

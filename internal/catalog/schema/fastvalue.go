@@ -2,6 +2,7 @@ package schema
 
 import (
 	"bytes"
+	"encoding/json"
 	"math/big"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -247,4 +248,68 @@ func plainURI(text []byte) bool {
 		}
 	}
 	return true
+}
+
+// values are what enum or const allow.
+type values struct {
+	texts       map[string]bool
+	numbers     []string
+	allIntegers bool // every number is spelled as a plain integer
+	null        bool
+	yes, no     bool
+	composite   bool // there are objects or arrays among them
+}
+
+func valuesOf(s *jsonschema.Schema) *values {
+	var all []any
+	switch {
+	case s.Enum != nil:
+		all = s.Enum.Values
+	case s.Const != nil:
+		all = []any{*s.Const}
+	default:
+		return nil
+	}
+	v := &values{texts: map[string]bool{}, allIntegers: true}
+	for _, value := range all {
+		switch value := value.(type) {
+		case nil:
+			v.null = true
+		case bool:
+			v.yes, v.no = v.yes || value, v.no || !value
+		case string:
+			v.texts[value] = true
+		case json.Number:
+			v.numbers = append(v.numbers, value.String())
+			_, plain := plainInteger([]byte(value))
+			v.allIntegers = v.allIntegers && plain
+		default:
+			v.composite = true
+		}
+	}
+	return v
+}
+
+func (v *values) hasText(text []byte) bool { return v == nil || v.texts[string(text)] }
+func (v *values) hasNull() bool            { return v == nil || v.null }
+func (v *values) hasBool(b bool) bool      { return v == nil || b && v.yes || !b && v.no }
+
+func (v *values) compositeVerdict() verdict {
+	if v.composite {
+		return unknown
+	}
+	return no
+}
+
+// number compares spellings; two spellings of one number are left to the full validator.
+func (v *values) number(raw []byte) verdict {
+	for _, n := range v.numbers {
+		if string(raw) == n {
+			return yes
+		}
+	}
+	if _, plain := plainInteger(raw); len(v.numbers) == 0 || plain && v.allIntegers {
+		return no
+	}
+	return unknown
 }

@@ -174,7 +174,7 @@ func (p *Property) TypeNames() string {
 		if t == "array" {
 			t = "list"
 			if len(p.Of) > 0 {
-				t += " of " + strings.Join(p.Of, " or ")
+				t += " of " + strings.ReplaceAll(strings.Join(p.Of, "s or ")+"s", "nulls", "null")
 			}
 		}
 		words = append(words, t)

@@ -25,7 +25,7 @@ func TestProperties(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	names := []string{"string", "object", "list of object", `"a", 1`, "any", "any"}
+	names := []string{"string", "object", "list of objects", `"a", 1`, "any", "any"}
 	for i := range got {
 		if n := got[i].TypeNames(); n != names[i] {
 			t.Errorf("%s is %q, want %q", got[i].Name, n, names[i])

@@ -32,9 +32,9 @@ type Schema struct {
 	fast *node
 }
 
-// Problem is something that is wrong with a schema.
+// Problem is something that is wrong with a schema or a payload.
 type Problem struct {
-	// Path leads to the place in the schema.
+	// Path leads to the place: keys, and indices of arrays.
 	Path []string
 	// Message is a sentence without the place.
 	Message string
@@ -96,11 +96,7 @@ func problems(err error) []Problem {
 	var invalid *jsonschema.SchemaValidationError
 	var leaf *jsonschema.ValidationError
 	if errors.As(err, &invalid) && errors.As(invalid.Err, &leaf) {
-		var out []Problem
-		for _, f := range findings(leaf) {
-			out = append(out, Problem{Path: f.path, Message: f.message})
-		}
-		if len(out) > 0 {
+		if out := findings(leaf); len(out) > 0 {
 			return out
 		}
 	}
@@ -142,36 +138,49 @@ func pointer(err error) []string {
 // Validate returns what is wrong with a payload, at most MaxDetails things; nil when it is as it should be. The
 // payload must have passed rawjson.Check. No payload at all is checked like an empty object.
 func (s *Schema) Validate(payload []byte) []patchbay.Detail {
+	doc, found := s.check(payload)
+	if len(found) == 0 {
+		return nil
+	}
+	out := make([]patchbay.Detail, 0, len(found))
+	for _, p := range found {
+		out = append(out, patchbay.Detail{Path: pathIn(doc, p.Path), Message: p.Message})
+	}
+	return out
+}
+
+// Problems is Validate with the steps of the paths.
+func (s *Schema) Problems(payload []byte) []Problem {
+	_, found := s.check(payload)
+	return found
+}
+
+// root is where the paths of Validate begin.
+const root = "payload"
+
+func (s *Schema) check(payload []byte) (any, []Problem) {
 	if payload == nil {
 		payload = []byte("{}")
 	}
 	if k := rawjson.KindOf(payload); k != rawjson.KindObject {
-		return []patchbay.Detail{{Path: root, Message: "must be an object, not " + k.String()}}
+		return nil, []Problem{{Message: "must be an object, not " + k.String()}}
 	}
 	if s == nil || s.fast.accepts(payload) == yes {
-		return nil
+		return nil, nil
 	}
 	return s.explain(payload)
 }
 
-// root is where paths begin.
-const root = "payload"
-
-// explain asks the full validator.
-func (s *Schema) explain(payload []byte) []patchbay.Detail {
-	doc, _ := decode(payload)
+// explain asks the full validator. doc is the payload decoded.
+func (s *Schema) explain(payload []byte) (doc any, found []Problem) {
+	doc, _ = decode(payload)
 	err := s.full.Validate(doc)
 	if err == nil {
-		return nil
+		return doc, nil
 	}
 	var invalid *jsonschema.ValidationError
 	if !errors.As(err, &invalid) {
-		return []patchbay.Detail{{Path: root, Message: "could not be checked: " + err.Error()}}
+		return doc, []Problem{{Message: "could not be checked: " + err.Error()}}
 	}
-	found := findings(invalid)
-	out := make([]patchbay.Detail, 0, len(found))
-	for _, f := range found {
-		out = append(out, patchbay.Detail{Path: pathIn(doc, f.path), Message: f.message})
-	}
-	return out
+	return doc, findings(invalid)
 }

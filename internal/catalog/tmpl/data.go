@@ -28,11 +28,20 @@ type Data struct {
 	payload value
 	actor   value
 	item    value
+	once    bool
 }
 
 // NewData prepares an event for templates.
 func NewData(s Source) *Data {
 	return &Data{source: s, payload: fromJSON(s.Payload), actor: fromJSON(s.Actor)}
+}
+
+// NewDataOnce prepares an event for one template that looks at little: values are sought where they lie, and nothing is
+// kept for a second look.
+func NewDataOnce(s Source) *Data {
+	d := NewData(s)
+	d.once = true
+	return d
 }
 
 // rootNames are the fields that templates find at the top.
@@ -121,8 +130,11 @@ func (s *state) walk(v value, path []string) value {
 	return v
 }
 
-// stepsPerKey is how many keys are compared in one step of work.
-const stepsPerKey = 8
+// How many keys are compared, or bytes of JSON passed over, in one step of work.
+const (
+	keysPerStep  = 8
+	bytesPerStep = 64
+)
 
 func (s *state) field(v value, name string) value {
 	switch v.kind {
@@ -131,8 +143,14 @@ func (s *state) field(v value, name string) value {
 	case kindIntegration:
 		return s.data.integration(name)
 	case kindObject:
+		if s.data.once && !v.node.read {
+			s.steps += 1 + len(v.node.raw)/bytesPerStep
+			raw, _ := rawjson.Get(v.node.raw, name)
+			m := member{raw: raw}
+			return m.value()
+		}
 		parts := v.node.parts()
-		s.steps += 1 + len(parts)/stepsPerKey
+		s.steps += 1 + len(parts)/keysPerStep
 		for i := range parts {
 			if string(parts[i].key) == name {
 				return parts[i].value()

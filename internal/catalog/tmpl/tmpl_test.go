@@ -34,6 +34,11 @@ func render(t *testing.T, source string, mode Mode) string {
 	if err != nil {
 		t.Fatalf("Render(%q): %v", source, err)
 	}
+	once := sample()
+	once.once = true
+	if again, err := tm.Render(once); again != out || err != nil {
+		t.Fatalf("Render(%q) = %q, and over NewDataOnce %q, %v", source, out, again, err)
+	}
 	return out
 }
 

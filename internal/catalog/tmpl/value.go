@@ -1,6 +1,7 @@
 package tmpl
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 	"strings"
@@ -115,10 +116,9 @@ func scalar(raw []byte, k rawjson.Kind) value {
 	return value{}
 }
 
-// fromJSON returns the value of raw JSON.
+// fromJSON returns the value of a document.
 func fromJSON(raw []byte) value {
-	c := rawjson.NewCursor(raw)
-	m := member{raw: c.Skip()}
+	m := member{raw: bytes.TrimSpace(raw)}
 	return m.value()
 }
 

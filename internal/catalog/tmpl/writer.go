@@ -421,3 +421,6 @@ func appendURLPart(dst []byte, s string) []byte {
 func unreserved(b byte) bool {
 	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '-' || b == '.' || b == '_' || b == '~'
 }
+
+// Escape returns a text as Markdown that shows it as it is.
+func Escape(s string) string { return string(appendEscaped(nil, s, "")) }
