@@ -145,7 +145,7 @@ func (w *writer) accept(o *op) error {
 		b.keys[a.Idempotency.Key] = o
 	}
 	for i := range a.Queue {
-		if err := w.enqueue(w.c, &a.Queue[i], 0); err != nil {
+		if err := w.enqueue(w.c, &a.Queue[i], 0, false); err != nil {
 			return err
 		}
 		b.settle(a.Queue[i].Event, a.Queue[i].Delivery)

@@ -81,7 +81,7 @@ func (s *Store) pruneDropped(ctx context.Context, _ *store.Retention, now time.T
 	for _, l := range s.lanes.dropping() {
 		var rows []store.Queued
 		err := s.read(ctx, func(c *conn) error {
-			st, err := c.prepare(`SELECT delivery, event, due, attempts, used, thread FROM queue INDEXED BY queue_due
+			st, err := c.prepare(`SELECT ` + queueColumns + ` FROM queue INDEXED BY queue_due
 				WHERE link = ?1 AND delivery < ?2 AND (spared IS NULL OR spared < ?2) LIMIT ?3`)
 			if err != nil {
 				return err
@@ -109,20 +109,22 @@ func (s *Store) pruneDropped(ctx context.Context, _ *store.Retention, now time.T
 }
 
 func (s *Store) dropRows(c *conn, rows []store.Queued, before patchbay.DeliveryID, now time.Time) error {
-	st, err := c.prepare("DELETE FROM queue WHERE delivery = ?1 AND (spared IS NULL OR spared < ?2)")
+	still, err := c.prepare("SELECT 1 FROM queue WHERE delivery = ?1 AND (spared IS NULL OR spared < ?2)")
 	if err != nil {
 		return err
 	}
 	for i := range rows {
 		q := &rows[i]
-		if err := st.bind(1, int64(q.Delivery)).bind(2, int64(before)).run(); err != nil {
+		row, err := still.bind(1, int64(q.Delivery)).bind(2, int64(before)).step()
+		still.reset()
+		if err != nil {
 			return err
 		}
-		if c.changes() == 0 {
+		if !row {
 			continue
 		}
-		err := s.w.writeOutcome(&store.Outcome{
-			Delivery: q.Delivery, Event: q.Event, Link: q.Link, State: patchbay.DeliveryCancelled,
+		err = s.w.writeOutcome(&store.Outcome{
+			Delivery: q.Delivery, Event: q.Event, Link: q.Link, State: patchbay.DeliveryCancelled, WasQueued: true,
 			Attempt: patchbay.Attempt{At: now, Error: "cancelled with everything that waited for the link"},
 		})
 		if err != nil {

@@ -3,30 +3,41 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/store"
 )
 
-// spared is a claim's second source where a lane has dropped its backlog: the few rows that were put back by hand.
 const (
-	queueDue = `SELECT delivery, event, due, attempts, used, thread FROM queue INDEXED BY queue_due
-		WHERE link = ? AND due BETWEEN ? AND ? AND delivery >= ? ORDER BY due, delivery`
-	queueSpared = `SELECT delivery, event, due, attempts, used, thread FROM queue INDEXED BY queue_spared
-		WHERE link = ? AND spared IS NOT NULL AND due <= ? AND delivery < ? AND spared >= ? ORDER BY due, delivery`
+	queueColumns = "delivery, event, due, attempts, used, thread"
+	queueOrder   = " ORDER BY due, delivery"
+
+	queueDue = "SELECT " + queueColumns + ` FROM queue INDEXED BY queue_due
+		WHERE link = ? AND blocked = 0 AND due BETWEEN ? AND ? AND delivery >= ?` + queueOrder
+
+	// The other two are for lanes that have dropped something, while that stands in the queue: what was put back by
+	// hand, and what is blocked only by rows that are dropped. Parameters: link, due, dropped before.
+	queueSpared = "SELECT " + queueColumns + ` FROM queue AS q INDEXED BY queue_spared
+		WHERE link = ?1 AND spared >= ?3 AND due <= ?2 AND delivery < ?3 AND (blocked = 0 OR ` + nobodyBefore + ")" + queueOrder
+	queueFreed = "SELECT " + queueColumns + ` FROM queue AS q INDEXED BY queue_due
+		WHERE link = ?1 AND blocked = 1 AND due <= ?2 AND delivery >= ?3 AND ` + nobodyBefore + queueOrder
+	nobodyBefore = `NOT EXISTS (SELECT 1 FROM queue AS e INDEXED BY queue_thread
+		WHERE e.link = q.link AND e.thread = q.thread AND e.delivery < q.delivery AND (e.delivery >= ?3 OR e.spared >= ?3))`
+
 	queueCount = `SELECT count(*) FROM (SELECT 1 FROM queue INDEXED BY queue_due
 		WHERE link = ? AND delivery >= ? LIMIT ?)`
 	queueCountSpared = `SELECT count(*) FROM queue INDEXED BY queue_spared
-		WHERE link = ? AND spared IS NOT NULL AND delivery < ? AND spared >= ?`
-	queueNextLink = `SELECT link, due FROM queue INDEXED BY queue_due WHERE link > ? ORDER BY link, due LIMIT 1`
+		WHERE link = ? AND delivery < ? AND spared >= ?`
+	queueNextLink = `SELECT link, due FROM queue INDEXED BY queue_due WHERE link > ? ORDER BY link, blocked, due LIMIT 1`
 )
 
 // forever is later than any due time.
 const forever = 1<<63 - 1
 
-// waiting calls f for a link's deliveries that are due at most at until, the earliest first, until it returns false.
-// The statement's columns are those of queueDue.
+// waiting calls f for a link's deliveries whose turn it is and that are due at most at until, the earliest first,
+// until f returns false. The statement's columns are queueColumns.
 func (s *Store) waiting(c *conn, link patchbay.LinkID, until int64, f func(*stmt) bool) error {
 	d := s.lanes.drop(link)
 	st, err := c.prepare(queueDue)
@@ -34,42 +45,64 @@ func (s *Store) waiting(c *conn, link patchbay.LinkID, until int64, f func(*stmt
 		return err
 	}
 	defer st.reset()
-	st.bind(1, int64(link)).bind(2, d.from).bind(3, until).bind(4, int64(d.before))
-	row, err := st.step()
+	row, err := st.bind(1, int64(link)).bind(2, d.from).bind(3, until).bind(4, int64(d.before)).step()
 	if err != nil {
 		return err
 	}
-	if row {
+	switch {
+	case row:
 		s.lanes.learn(link, d, st.int(2))
-	} else if until == forever {
+	case until == forever:
 		s.lanes.learn(link, d, forever)
 	}
-	var spared *stmt
-	back := false
-	if d.before != 0 {
-		if spared, err = c.prepare(queueSpared); err != nil {
-			return err
+	if d.before == 0 {
+		for row && f(st) {
+			if row, err = st.step(); err != nil {
+				return err
+			}
 		}
-		defer spared.reset()
-		spared.bind(1, int64(link)).bind(2, until).bind(3, int64(d.before)).bind(4, int64(d.before))
-		if back, err = spared.step(); err != nil {
-			return err
-		}
+		return nil
 	}
-	for row || back {
-		if back && (!row || spared.int(2) < st.int(2)) {
-			if !f(spared) {
-				return nil
-			}
-			back, err = spared.step()
-		} else {
-			if !f(st) {
-				return nil
-			}
-			row, err = st.step()
-		}
+	return merge(c, link, until, d.before, f, st, row)
+}
+
+// merge is waiting for a lane that has dropped something: rows come from three queries.
+func merge(c *conn, link patchbay.LinkID, until int64, before patchbay.DeliveryID, f func(*stmt) bool, st *stmt, row bool) error {
+	open := make([]*stmt, 0, 3)
+	if row {
+		open = append(open, st)
+	}
+	for _, sql := range []string{queueSpared, queueFreed} {
+		other, err := c.prepare(sql)
 		if err != nil {
 			return err
+		}
+		defer other.reset()
+		row, err := other.bind(1, int64(link)).bind(2, until).bind(3, int64(before)).step()
+		if err != nil {
+			return err
+		}
+		if row {
+			open = append(open, other)
+		}
+	}
+	for len(open) > 0 {
+		first := 0
+		for i := range open {
+			a, b := open[i], open[first]
+			if a.int(2) < b.int(2) || a.int(2) == b.int(2) && a.int(0) < b.int(0) {
+				first = i
+			}
+		}
+		if !f(open[first]) {
+			return nil
+		}
+		row, err := open[first].step()
+		if err != nil {
+			return err
+		}
+		if !row {
+			open = slices.Delete(open, first, first+1)
 		}
 	}
 	return nil
@@ -236,7 +269,7 @@ func (s *Store) Enqueue(ctx context.Context, q []store.Queued) error {
 			if before := s.lanes.dropped(q[i].Link); before > q[i].Delivery {
 				spared = int64(before)
 			}
-			if err := s.w.enqueue(c, &q[i], spared); err != nil {
+			if err := s.w.enqueue(c, &q[i], spared, true); err != nil {
 				return err
 			}
 		}

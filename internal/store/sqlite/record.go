@@ -64,11 +64,11 @@ func (w *writer) writeOutcome(o *store.Outcome) error {
 	}
 	switch {
 	case o.Next != nil && !o.State.Final():
-		err = w.enqueue(w.c, o.Next, 0)
+		err = w.enqueue(w.c, o.Next, 0, o.WasQueued)
 		w.batch.settle(o.Event, o.Delivery)
 	case o.State.Final():
 		if o.WasQueued {
-			err = dequeue(w.c, o.Delivery)
+			err = w.dequeue(w.c, o.Delivery)
 		}
 		w.batch.settle(o.Event, o.Delivery)
 	}
@@ -119,31 +119,6 @@ func clip(s string, most int) string {
 		most--
 	}
 	return s[:most]
-}
-
-// enqueue gives a delivery a place in the queue, or changes it. spared is the drop of its lane that does not concern
-// it; a place that exists keeps its own.
-func (w *writer) enqueue(c *conn, q *store.Queued, spared int64) error {
-	st, err := c.prepare(`INSERT INTO queue (delivery, event, link, due, attempts, used, thread, spared) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (delivery) DO UPDATE SET event = excluded.event, link = excluded.link, due = excluded.due,
-			attempts = excluded.attempts, used = excluded.used, thread = excluded.thread,
-			spared = coalesce(excluded.spared, spared)`)
-	if err != nil {
-		return err
-	}
-	if w.s.lanes.added(q.Link, q.Delivery, q.Due) {
-		w.batch.lowered = append(w.batch.lowered, lowered{q.Link, q.Delivery, q.Due})
-	}
-	st.bind(1, int64(q.Delivery)).bind(2, int64(q.Event)).bind(3, int64(q.Link)).bind(4, q.Due.UnixMicro())
-	return st.bind(5, int64(q.Attempts)).bind(6, int64(q.Used)).bindSome(7, q.Thread).bindID(8, spared).run()
-}
-
-func dequeue(c *conn, d patchbay.DeliveryID) error {
-	st, err := c.prepare("DELETE FROM queue WHERE delivery = ?")
-	if err != nil {
-		return err
-	}
-	return st.bind(1, int64(d)).run()
 }
 
 func writeThread(c *conn, link patchbay.LinkID, t *store.ThreadUpdate) error {

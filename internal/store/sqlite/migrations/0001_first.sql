@@ -59,9 +59,11 @@ CREATE TABLE queue (
 	attempts INTEGER NOT NULL,
 	used     INTEGER NOT NULL,
 	thread   TEXT,
-	spared   INTEGER            -- the lane's drop_before that does not concern it: it was put here by hand afterwards
+	blocked  INTEGER NOT NULL, -- 1: an earlier one of its thread stands here, so it is not its turn
+	spared   INTEGER           -- the lane's drop_before that does not concern it: it was put here by hand afterwards
 );
-CREATE INDEX queue_due ON queue (link, due);
+CREATE INDEX queue_due ON queue (link, blocked, due);
+CREATE INDEX queue_thread ON queue (link, thread) WHERE thread IS NOT NULL;
 CREATE INDEX queue_spared ON queue (link) WHERE spared IS NOT NULL;
 
 CREATE TABLE lane (
