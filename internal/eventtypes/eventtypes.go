@@ -1,5 +1,5 @@
-// Package eventtypes changes the catalog at run time: event types that are added through the API are stored, so that
-// they survive restarts, and hold on this node from the moment in which the call that made them returns.
+// Package eventtypes changes the catalog through the API: what is added is checked by the catalog, kept in the store,
+// and there again after a restart. Types from catalog files are read-only.
 package eventtypes
 
 import (
@@ -13,85 +13,83 @@ import (
 	"github.com/patchbay/patchbay/internal/store"
 )
 
-// Service is the catalog as the API shows and changes it.
+// Service changes event types. A change holds from the moment in which the call that made it returns.
 type Service struct {
 	catalog *catalog.Catalog
 	store   store.Types
-	change  sync.Mutex // held by whoever changes a type, so that catalog and store agree
+
+	mu sync.Mutex // one change at a time, so that memory and store end up the same
 }
 
 // New returns a Service.
 func New(c *catalog.Catalog, s store.Types) *Service { return &Service{catalog: c, store: s} }
 
-// Types returns every type, in the order in which people should see them.
-func (s *Service) Types() []patchbay.EventType {
-	types := s.catalog.Types()
-	out := make([]patchbay.EventType, len(types))
-	for i, t := range types {
-		out[i] = *t.Spec()
-	}
-	return out
-}
-
-// Type returns the type with the key or alias, and false when there is none.
-func (s *Service) Type(name string) (*patchbay.EventType, bool) {
-	t := s.catalog.Type(name)
-	if t == nil {
-		return nil, false
-	}
-	return t.Spec(), true
-}
-
-// Put adds or replaces a type and says whether it is new. Types from files are not to be changed: conflict.
-func (s *Service) Put(ctx context.Context, c *access.Caller, t patchbay.EventType) (bool, error) {
+// Put adds a type, or replaces one that was added before, and says whether it is new. The caller needs Admin on the
+// whole installation, because every tenant's events can be of the type.
+func (s *Service) Put(ctx context.Context, c *access.Caller, t patchbay.EventType) (created bool, err error) {
 	if err := allowed(c); err != nil {
 		return false, err
 	}
-	s.change.Lock()
-	defer s.change.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var before *patchbay.EventType
-	if old := s.catalog.Type(t.Key); old != nil && old.Key() == t.Key {
+	if old := s.catalog.Type(t.Key); old != nil && old.FromAPI() && old.Key() == t.Key {
 		before = old.Spec()
 	}
 	replaced, err := s.catalog.Add(t)
 	if err != nil {
 		return false, err
 	}
-	if err := s.store.PutType(ctx, s.catalog.Type(t.Key).Spec()); err != nil {
-		// What is not stored must not be in the catalog either. Putting back what was there a moment ago cannot fail.
-		if replaced {
-			_, _ = s.catalog.Add(*before)
-		} else {
-			_ = s.catalog.Remove(t.Key)
-		}
-		return false, failed("storing the event type", err)
+	t.Origin = catalog.OriginAPI
+	if err := s.store.PutType(ctx, &t); err != nil {
+		return false, s.undo(t.Key, before, storeError("saving the event type", err))
 	}
 	return !replaced, nil
 }
 
-// Delete removes a type that was added through the API.
+// Delete removes a type that was added through the API. Events of it that were accepted stay what they are.
 func (s *Service) Delete(ctx context.Context, c *access.Caller, key string) error {
 	if err := allowed(c); err != nil {
 		return err
 	}
-	s.change.Lock()
-	defer s.change.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	t := s.catalog.Type(key)
 	if t == nil || t.Key() != key {
-		return patchbay.Errorf(patchbay.CodeNotFound, "there is no event type %.64q", key)
+		return s.forget(ctx, key)
 	}
-	spec := *t.Spec()
 	if err := s.catalog.Remove(key); err != nil {
 		return err
 	}
 	if err := s.store.DeleteType(ctx, key); err != nil && !errors.Is(err, store.ErrNotFound) {
-		_, _ = s.catalog.Add(spec)
-		return failed("deleting the event type", err)
+		return s.undo(key, t.Spec(), storeError("deleting the event type", err))
 	}
 	return nil
 }
 
-// allowed says who may change the catalog: it is everybody's, so only an administrator of the whole installation.
+// forget deletes a type that the store has and the catalog has not: when the program started, it did not fit any more.
+func (s *Service) forget(ctx context.Context, key string) error {
+	switch err := s.store.DeleteType(ctx, key); {
+	case err == nil:
+		return nil
+	case errors.Is(err, store.ErrNotFound):
+		return patchbay.Errorf(patchbay.CodeNotFound, "there is no event type %.128q", key)
+	default:
+		return storeError("deleting the event type", err)
+	}
+}
+
+// undo brings the catalog back to what the store has, and returns why.
+func (s *Service) undo(key string, before *patchbay.EventType, why error) error {
+	var err error
+	if before != nil {
+		_, err = s.catalog.Add(*before)
+	} else {
+		err = s.catalog.Remove(key)
+	}
+	return errors.Join(why, err)
+}
+
 func allowed(c *access.Caller) error {
 	if err := c.Require(access.Admin); err != nil {
 		return err
@@ -99,9 +97,9 @@ func allowed(c *access.Caller) error {
 	return c.Reach("")
 }
 
-func failed(doing string, err error) error {
-	if errors.Is(err, store.ErrUnavailable) {
-		return &patchbay.Error{Code: patchbay.CodeUnavailable, Message: "the database cannot take writes at the moment; try again in a few seconds", RetryAfter: 5, Err: err}
+func storeError(doing string, err error) error {
+	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrClosed) {
+		return &patchbay.Error{Code: patchbay.CodeUnavailable, Message: "nothing was changed: the database cannot take writes at the moment", Err: err}
 	}
 	return patchbay.Internal(doing, err)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
 	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/catalog"
 	"github.com/patchbay/patchbay/internal/deliver"
 	"github.com/patchbay/patchbay/internal/ingest"
 	"github.com/patchbay/patchbay/internal/links"
@@ -73,9 +74,9 @@ type Deliveries interface {
 // Catalog knows the event types.
 type Catalog interface {
 	// Types returns every type, in the order in which people should see them.
-	Types() []patchbay.EventType
-	// Type returns the type with the key or alias.
-	Type(name string) (*patchbay.EventType, bool)
+	Types() []*catalog.Type
+	// Type returns the type with the key or alias; nil when there is none.
+	Type(name string) *catalog.Type
 }
 
 // EventTypes changes the catalog.

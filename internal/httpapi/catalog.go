@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/catalog"
 )
 
 // openRoutes registers the routes that need no credentials and that pages of the configured origins may read: the
@@ -23,7 +23,7 @@ func (a *api) openRoutes() {
 			a.shared(serve))
 		a.router.HandleFunc("OPTIONS "+path, a.preflight)
 	}
-	list("list-catalog", "/events", tagTypes, "List the catalog (open)", schemaOf[catalogEntry](d), []catalogEntry{exampleCatalogEntry}, a.listCatalog)
+	list("list-catalog", "/events", tagTypes, "List the catalog (open)", schemaOf[catalog.Info](d), []catalog.Info{exampleCatalogEntry}, a.listCatalog)
 	list("list-integrations-seed", "/integrations", tagIntegrations, "List integrations (open)", schemaOf[integrationView](d),
 		[]integrationView{exampleIntegration}, a.listOpenIntegrations)
 	a.plain(&huma.Operation{OperationID: "get-integration-seed", Method: http.MethodGet, Path: "/integrations/{key}", Summary: "Get an integration (open)",
@@ -84,73 +84,13 @@ func (a *api) mayShare(origin string) bool {
 	return false
 }
 
-// catalogEntry is an event type as GET /events lists it.
-type catalogEntry struct {
-	Key         string `json:"key"`
-	Title       string `json:"title"`
-	Description string `json:"description"`
-	// Payload names the payload's keys, and below each the keys of the objects there.
-	Payload keyLists        `json:"payload" doc:"The payload's keys, and for each the keys of the object, or of the objects in the list, that stands there."`
-	Schema  json.RawMessage `json:"schema" doc:"The payload's JSON Schema (2020-12)."`
-	Example json.RawMessage `json:"example" doc:"A payload."`
-}
-
 func (a *api) listCatalog(w http.ResponseWriter, _ *http.Request) {
 	types := a.Catalog.Types()
-	out := make([]catalogEntry, len(types))
-	for i := range types {
-		out[i] = newCatalogEntry(&types[i])
+	out := make([]catalog.Info, len(types))
+	for i, t := range types {
+		out[i] = t.Info()
 	}
 	writeJSON(w, http.StatusOK, out)
-}
-
-func newCatalogEntry(t *patchbay.EventType) catalogEntry {
-	e := catalogEntry{Key: t.Key, Title: t.Title, Description: t.Description, Payload: payloadKeys(t.Schema), Schema: t.Schema, Example: t.Example}
-	if len(e.Schema) == 0 {
-		e.Schema = json.RawMessage(`{"type":"object"}`)
-	}
-	if len(e.Example) == 0 {
-		e.Example = json.RawMessage(`{}`)
-	}
-	return e
-}
-
-// keyLists is an object of lists of strings that keeps the order of its keys, which is the order in which an author
-// wrote the schema.
-type keyLists []keyList
-
-type keyList struct {
-	key  string
-	keys []string
-}
-
-// MarshalJSON writes the object.
-func (l keyLists) MarshalJSON() ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteByte('{')
-	for i, e := range l {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		key, err := json.Marshal(e.key)
-		if err != nil {
-			return nil, err
-		}
-		keys, err := json.Marshal(append([]string{}, e.keys...))
-		if err != nil {
-			return nil, err
-		}
-		b.Write(key)
-		b.WriteByte(':')
-		b.Write(keys)
-	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
-}
-
-// Schema implements huma.SchemaProvider.
-func (keyLists) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: &huma.Schema{Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString}}}
 }
 
 type (
@@ -199,16 +139,23 @@ func (a *api) eventTypeRoutes() {
 }
 
 func (a *api) listTypes(_ context.Context, _ *access.Caller, in *listTypesInput) (*typeListOutput, error) {
-	p, err := pageByKey(a.Catalog.Types(), func(t *patchbay.EventType) string { return t.Key }, cursorTypes, in.Paging)
-	return &typeListOutput{p}, err
+	p, err := pageByKey(a.Catalog.Types(), func(t **catalog.Type) string { return (*t).Key() }, cursorTypes, in.Paging)
+	if err != nil {
+		return nil, err
+	}
+	specs := make([]patchbay.EventType, len(p.Data))
+	for i, t := range p.Data {
+		specs[i] = *t.Spec()
+	}
+	return &typeListOutput{page[patchbay.EventType]{Data: specs, Next: p.Next}}, nil
 }
 
 func (a *api) getType(_ context.Context, _ *access.Caller, in *ByKey) (*typeOutput, error) {
-	t, ok := a.Catalog.Type(in.Key)
-	if !ok {
+	t := a.Catalog.Type(in.Key)
+	if t == nil {
 		return nil, patchbay.Errorf(patchbay.CodeNotFound, "there is no event type %q", clip(in.Key))
 	}
-	return &typeOutput{*t}, nil
+	return &typeOutput{*t.Spec()}, nil
 }
 
 func (a *api) putType(ctx context.Context, c *access.Caller, in *putTypeInput) (*putTypeOutput, error) {
@@ -223,8 +170,8 @@ func (a *api) putType(ctx context.Context, c *access.Caller, in *putTypeInput) (
 		return nil, err
 	}
 	out := &putTypeOutput{Status: http.StatusOK, Body: t}
-	if stored, ok := a.Catalog.Type(in.Key); ok {
-		out.Body = *stored
+	if stored := a.Catalog.Type(in.Key); stored != nil {
+		out.Body = *stored.Spec()
 	}
 	if created {
 		out.Status = http.StatusCreated

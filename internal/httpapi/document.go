@@ -13,6 +13,7 @@ import (
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
 	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/catalog"
 	"github.com/patchbay/patchbay/internal/deliver"
 	"github.com/patchbay/patchbay/internal/ingest"
 	"github.com/patchbay/patchbay/internal/links"
@@ -38,6 +39,7 @@ func newDocument(a *api) *document {
 	registry.RegisterTypeAlias(reflect.TypeFor[patchbay.Duration](), reflect.TypeFor[durationSchema]())
 	registry.RegisterTypeAlias(reflect.TypeFor[patchbay.DeliveryState](), reflect.TypeFor[deliveryStateSchema]())
 	registry.RegisterTypeAlias(reflect.TypeFor[patchbay.LinkState](), reflect.TypeFor[linkStateSchema]())
+	registry.RegisterTypeAlias(reflect.TypeFor[catalog.Keys](), reflect.TypeFor[payloadKeysSchema]())
 	registry.RegisterTypeAlias(reflect.TypeFor[patchbay.Verdict](), reflect.TypeFor[verdictSchema]())
 	spec := &huma.OpenAPI{
 		OpenAPI: "3.1.0",
@@ -109,7 +111,7 @@ var names = map[reflect.Type]string{
 	reflect.TypeFor[patchbay.LinkTemplate]():    "MessageLinkTemplate",
 	reflect.TypeFor[patchbay.ActorTemplate]():   "MessageActorTemplate",
 	reflect.TypeFor[integrationView]():          "Integration",
-	reflect.TypeFor[catalogEntry]():             "CatalogEntry",
+	reflect.TypeFor[catalog.Info]():             "CatalogEntry",
 	reflect.TypeFor[patchbay.MessageTemplate](): "MessageTemplate",
 	reflect.TypeFor[patchbay.MessageOverride](): "MessageOverride",
 	reflect.TypeFor[eventInput]():               "EventInput",
@@ -268,6 +270,7 @@ type (
 	deliveryStateSchema struct{}
 	linkStateSchema     struct{}
 	verdictSchema       struct{}
+	payloadKeysSchema   struct{}
 )
 
 // Schema implements huma.SchemaProvider.
@@ -290,6 +293,12 @@ func (linkStateSchema) Schema(huma.Registry) *huma.Schema {
 // Schema implements huma.SchemaProvider.
 func (verdictSchema) Schema(huma.Registry) *huma.Schema {
 	return enum(patchbay.VerdictDelivered, patchbay.VerdictRetry, patchbay.VerdictRejected, patchbay.VerdictAuthExpired)
+}
+
+// Schema implements huma.SchemaProvider.
+func (payloadKeysSchema) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: &huma.Schema{Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString}},
+		Description: "The payload's keys, and for each the keys of the object, or of the objects in the list, that stands there."}
 }
 
 func enum[T ~string](values ...T) *huma.Schema {

@@ -7,6 +7,7 @@ import (
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
 	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/catalog"
 	"github.com/patchbay/patchbay/internal/deliver"
 	"github.com/patchbay/patchbay/internal/ingest"
 	"github.com/patchbay/patchbay/internal/links"
@@ -72,7 +73,8 @@ var (
 		Example: examplePayload, Message: &patchbay.MessageTemplate{Title: "{{.actor.name}} pushed to {{.payload.repo.name}}"}, Origin: "api"}
 	exampleTypeInput = eventTypeInput{Title: "Push", Description: "Somebody pushed to a repository.", Schema: exampleSchema, Example: examplePayload,
 		Message: &patchbay.MessageTemplate{Title: "{{.actor.name}} pushed to {{.payload.repo.name}}"}}
-	exampleCatalogEntry = newCatalogEntry(&exampleType)
+	exampleCatalogEntry = catalog.Info{Key: exampleType.Key, Title: exampleType.Title, Description: exampleType.Description,
+		Payload: catalog.Keys{{Key: "repo", Fields: []string{"id", "name"}}, {Key: "branch"}}, Schema: exampleSchema, Example: examplePayload}
 
 	exampleIntegration = func() integrationView {
 		spec := integration.Spec{{Key: "url", Title: "URL", Type: integration.TypeURL, Required: true, Help: "Where events are sent."}}

@@ -20,7 +20,9 @@ import (
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
 	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/catalog"
 	"github.com/patchbay/patchbay/internal/deliver"
+	"github.com/patchbay/patchbay/internal/eventtypes"
 	"github.com/patchbay/patchbay/internal/ingest"
 	"github.com/patchbay/patchbay/internal/links"
 	"github.com/patchbay/patchbay/internal/obs"
@@ -177,45 +179,19 @@ func (f *fakeDeliveries) Cancel(_ context.Context, c *access.Caller, id patchbay
 	return f.do("cancel", c, id)
 }
 
-// fakeTypes is a catalog that can be changed.
-type fakeTypes struct {
-	types []patchbay.EventType
-	fail  error
-}
+// typeStore keeps event types the way a store does.
+type typeStore map[string]patchbay.EventType
 
-func (f *fakeTypes) Types() []patchbay.EventType { return f.types }
-
-func (f *fakeTypes) find(name string) int {
-	return slices.IndexFunc(f.types, func(t patchbay.EventType) bool { return t.Key == name || slices.Contains(t.Aliases, name) })
-}
-
-func (f *fakeTypes) Type(name string) (*patchbay.EventType, bool) {
-	if i := f.find(name); i >= 0 {
-		return &f.types[i], true
+func (s typeStore) PutType(_ context.Context, t *patchbay.EventType) error { s[t.Key] = *t; return nil }
+func (s typeStore) DeleteType(_ context.Context, key string) error {
+	if _, ok := s[key]; !ok {
+		return store.ErrNotFound
 	}
-	return nil, false
-}
-
-func (f *fakeTypes) Put(_ context.Context, _ *access.Caller, t patchbay.EventType) (bool, error) {
-	if f.fail != nil {
-		return false, f.fail
-	}
-	t.Origin = "api"
-	if i := f.find(t.Key); i >= 0 {
-		f.types[i] = t
-		return false, nil
-	}
-	f.types = append(f.types, t)
-	return true, nil
-}
-
-func (f *fakeTypes) Delete(_ context.Context, _ *access.Caller, key string) error {
-	i := f.find(key)
-	if i < 0 {
-		return patchbay.Errorf(patchbay.CodeNotFound, "there is no event type %q", key)
-	}
-	f.types = slices.Delete(f.types, i, i+1)
+	delete(s, key)
 	return nil
+}
+func (s typeStore) AllTypes(context.Context) ([]patchbay.EventType, error) {
+	return slices.Collect(maps.Values(s)), nil
 }
 
 // keyStore keeps keys the way a store does.
@@ -244,7 +220,8 @@ type fixture struct {
 	ingest     fakeIngest
 	links      fakeLinks
 	deliveries fakeDeliveries
-	types      fakeTypes
+	catalog    *catalog.Catalog
+	types      typeStore
 	hub        stream.Hub
 	metrics    *obs.Metrics
 	keys       *access.Keys
@@ -271,13 +248,18 @@ func (b *logBuffer) String() string {
 
 func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 	t.Helper()
-	f := &fixture{t: t, metrics: obs.NewMetrics(obs.MetricsOptions{}), types: fakeTypes{types: []patchbay.EventType{exampleType}}}
+	f := &fixture{t: t, metrics: obs.NewMetrics(obs.MetricsOptions{}), types: typeStore{}}
 	ids := patchbay.NewSequence(0, 0, nil)
 	var err error
 	if f.keys, err = access.NewKeys(t.Context(), keyStore{}, ids.Take, nil); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Ingest: &f.ingest, Links: &f.links, Deliveries: &f.deliveries, Catalog: &f.types, EventTypes: &f.types, Keys: f.keys,
+	keyclic, err := catalog.Open(catalog.Options{Files: []string{"builtin:keyclic"}, Stored: []patchbay.EventType{exampleType}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.catalog = keyclic
+	o := Options{Ingest: &f.ingest, Links: &f.links, Deliveries: &f.deliveries, Catalog: f.catalog, EventTypes: eventtypes.New(f.catalog, f.types), Keys: f.keys,
 		Access: access.NewAuthenticator(access.AuthenticatorOptions{Keys: f.keys, SigningKey: testSigningKey}),
 		Stream: &f.hub, Metrics: f.metrics, Log: slog.New(slog.NewJSONHandler(&f.log, nil)), Version: "1.2.3",
 		Integrations: []integration.Integration{
