@@ -178,7 +178,7 @@ func (a *App) openServices(ctx context.Context) error {
 	}
 	types := eventtypes.New(a.catalog, a.store)
 	a.handler, err = httpapi.New(httpapi.Options{
-		Ingest: a.ingest, Links: a.links, Deliveries: deliveries, Catalog: types, EventTypes: types, Keys: a.keys,
+		Ingest: a.ingest, Links: a.links, Deliveries: deliveries, Catalog: a.catalog, EventTypes: types, Keys: a.keys,
 		Access: access.NewAuthenticator(access.AuthenticatorOptions{
 			Keys: a.keys, SigningKey: a.config.SigningKey, Development: a.config.Dev, Now: a.o.Now,
 		}),
