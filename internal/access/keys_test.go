@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/store"
+	"github.com/patchbay/patchbay/internal/store/sqlite"
 )
 
 // memory keeps keys the way a store does.
@@ -270,6 +272,53 @@ func TestAStoreThatFailsChangesNothing(t *testing.T) {
 	}
 	if _, err := NewKeys(t.Context(), i.store, nil, nil); !errors.Is(err, i.store.fail) {
 		t.Errorf("NewKeys: %v", err)
+	}
+}
+
+// TestKeysInADatabase: what a key is survives the store's own spelling of it.
+func TestKeysInADatabase(t *testing.T) {
+	dir := t.TempDir()
+	open := func() (*sqlite.Store, *Keys) {
+		t.Helper()
+		db, err := sqlite.Open(t.Context(), sqlite.Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = db.Close() })
+		k, err := NewKeys(t.Context(), db, db.NewID, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return db, k
+	}
+	db, k := open()
+	first, created, err := k.EnsureAdmin(t.Context())
+	if err != nil || !created {
+		t.Fatalf("%v, %v", created, err)
+	}
+	made, err := k.Create(t.Context(), admin, KeyInput{Name: "CI", Scope: "acme", Permissions: []string{"publish", "inline"}, ExpiresAt: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _, err := k.List(t.Context(), admin, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, k = open()
+	got, _, err := k.List(t.Context(), admin, 0, 10)
+	if diff := cmp.Diff(want, got, cmpopts.EquateApproxTime(time.Millisecond)); diff != "" || err != nil {
+		t.Errorf("%v %s", err, diff)
+	}
+	for _, token := range []string{first, made.Token} {
+		if _, err := k.Lookup(token); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, created, err := k.EnsureAdmin(t.Context()); created || err != nil {
+		t.Errorf("the second start: %v, %v", created, err)
 	}
 }
 
