@@ -320,10 +320,13 @@ func linksAfter(before, rest string) bool {
 	if strings.HasPrefix(rest, "//") {
 		return true
 	}
+	word := before[strings.LastIndexFunc(before, func(r rune) bool { return !isWord(r) })+1:]
+	if strings.HasSuffix(strings.ToLower(word), "mailto") { // Cloud finds it within words, and drops it before a link's text
+		return true
+	}
 	if strings.HasPrefix(rest, " ") {
 		return false
 	}
-	word := before[strings.LastIndexFunc(before, func(r rune) bool { return !isWord(r) })+1:]
 	if rest != "" { // else a title such as "File:" could not be bold
 		word = strings.ToLower(word)
 	}
@@ -331,5 +334,5 @@ func linksAfter(before, rest string) bool {
 	case "file", "skype", "callto", "facetime", "tel", "sip", "sips", "news", "xmpp", "notes", "javascript", "data":
 		return true
 	}
-	return strings.HasSuffix(strings.ToLower(word), "mailto") // Cloud finds it within words, too
+	return false
 }
