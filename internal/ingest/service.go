@@ -245,10 +245,10 @@ func (s *Service) commit(ctx context.Context, event *patchbay.Event, t *catalog.
 		return existing, 0, err
 	}
 	n := len(a.Targets)
-	a.Commit()
 	if s.o.Observer != nil {
-		s.o.Observer.Accepted(event, n)
+		s.o.Observer.Accepted(event, n) // before anything is sent, so that watchers hear of an event before its attempts
 	}
+	a.Commit()
 	return nil, n, nil
 }
 
