@@ -138,7 +138,7 @@ func (k *Keys) Create(ctx context.Context, c *Caller, in KeyInput) (*KeyView, er
 		return nil, err
 	}
 	name := strings.TrimSpace(in.Name)
-	now := k.now().UTC()
+	now := k.now().UTC().Truncate(time.Millisecond)
 	switch {
 	case len(name) > MaxKeyName:
 		return nil, patchbay.Invalid("name", "is longer than %d bytes", MaxKeyName)
@@ -270,7 +270,7 @@ func (k *Keys) EnsureAdmin(ctx context.Context) (token string, created bool, err
 			return "", false, nil
 		}
 	}
-	v, err := k.add(ctx, &store.Key{Name: "first administrator", Permissions: []string{string(Admin)}, CreatedAt: now.UTC()})
+	v, err := k.add(ctx, &store.Key{Name: "first administrator", Permissions: []string{string(Admin)}, CreatedAt: now.UTC().Truncate(time.Millisecond)})
 	if err != nil {
 		return "", false, err
 	}

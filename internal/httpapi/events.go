@@ -307,15 +307,17 @@ type (
 		Deliveries int              `json:"deliveries" doc:"How many links matched, held ones included."`
 	}
 	inlineAnswer struct {
-		Status  string          `json:"status" enum:"ok"`
-		Results []ingest.Result `json:"results" nullable:"false"`
+		Status  string           `json:"status" enum:"ok"`
+		ID      patchbay.EventID `json:"id,omitzero"`
+		Results []ingest.Result  `json:"results" nullable:"false"`
 	}
 	inlineFailure struct {
-		Message      string          `json:"error"`
-		Type         patchbay.Code   `json:"type"`
-		ResponseCode int             `json:"failed_response_code,omitempty"`
-		ResponseBody string          `json:"failed_response_body,omitempty"`
-		Results      []ingest.Result `json:"results" nullable:"false"`
+		Message      string           `json:"error"`
+		Type         patchbay.Code    `json:"type"`
+		ResponseCode int              `json:"failed_response_code,omitempty"`
+		ResponseBody string           `json:"failed_response_body,omitempty"`
+		ID           patchbay.EventID `json:"id,omitzero"`
+		Results      []ingest.Result  `json:"results" nullable:"false"`
 	}
 )
 

@@ -87,11 +87,12 @@ var (
 	exampleInlineInput = eventInput{EventType: "repo.push", Payload: map[string]any{"repo": map[string]any{"id": 1, "name": "web"}},
 		Integrations: []inlineIntegration{{Key: "slack", Settings: json.RawMessage(`[{"key":"url","value":"https://hooks.slack.com/services/T0/B0/x"}]`)}}}
 	exampleAccepted      = acceptedAnswer{Status: "ok", ID: exampleEventID, Deliveries: 3}
-	exampleInline        = inlineAnswer{Status: "ok", Results: []ingest.Result{{Key: "slack", Status: "sent", Delivery: exampleDeliveryID}}}
+	exampleInline        = inlineAnswer{Status: "ok", ID: exampleEventID, Results: []ingest.Result{{Key: "slack", Status: "sent", Delivery: exampleDeliveryID}}}
 	exampleInlineFailure = func() inlineFailure {
 		r := ingest.Result{Key: "slack", Status: "failed", Delivery: exampleDeliveryID, Type: patchbay.CodeUserConfigurationError,
 			Error: "Slack does not know this address (404): check the settings", ResponseCode: 404, ResponseBody: "no_service"}
-		return inlineFailure{Message: r.Error, Type: r.Type, ResponseCode: r.ResponseCode, ResponseBody: r.ResponseBody, Results: []ingest.Result{r}}
+		return inlineFailure{Message: r.Error, Type: r.Type, ResponseCode: r.ResponseCode, ResponseBody: r.ResponseBody,
+			ID: exampleEventID, Results: []ingest.Result{r}}
 	}()
 	exampleDryRun = ingest.DryRun{Event: exampleEvent, Message: exampleMessage, Deliveries: 1, Links: []ingest.DryRunLink{
 		{Link: exampleLinkID, Integration: "webhook", Scope: "acme/repos/1", Matched: true, Reason: "its scope, its pattern repo.* and its filter fit",
