@@ -30,9 +30,13 @@ type problem struct {
 	header http.Header
 }
 
-// Error, GetStatus and GetHeaders let huma write a problem.
-func (p *problem) Error() string           { return p.Message }
-func (p *problem) GetStatus() int          { return p.status }
+// Error makes a problem an error, so that huma takes it from a handler.
+func (p *problem) Error() string { return p.Message }
+
+// GetStatus tells huma the status.
+func (p *problem) GetStatus() int { return p.status }
+
+// GetHeaders tells huma the headers.
 func (p *problem) GetHeaders() http.Header { return p.header }
 
 // statusOf is the one place that turns codes into HTTP.

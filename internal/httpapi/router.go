@@ -51,9 +51,14 @@ func (r *router) allowed(req *http.Request) string {
 // headerOnly is a response of which only the header counts.
 type headerOnly http.Header
 
-func (h headerOnly) Header() http.Header         { return http.Header(h) }
+// Header implements http.ResponseWriter.
+func (h headerOnly) Header() http.Header { return http.Header(h) }
+
+// Write drops the body.
 func (h headerOnly) Write(b []byte) (int, error) { return len(b), nil }
-func (h headerOnly) WriteHeader(int)             {}
+
+// WriteHeader drops the status.
+func (h headerOnly) WriteHeader(int) {}
 
 // trackingWriter knows whether an answer has begun.
 type trackingWriter struct {
@@ -61,11 +66,13 @@ type trackingWriter struct {
 	begun bool
 }
 
+// WriteHeader notes that the answer begins.
 func (w *trackingWriter) WriteHeader(status int) {
 	w.begun = true
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// Write notes that the answer begins.
 func (w *trackingWriter) Write(b []byte) (int, error) {
 	w.begun = true
 	return w.ResponseWriter.Write(b)
