@@ -126,6 +126,9 @@ func (a *App) start(ctx context.Context) error {
 }
 
 func (a *App) openStore(ctx context.Context) error {
+	for _, w := range a.config.Warnings() {
+		a.log.Warn(w)
+	}
 	if err := os.MkdirAll(a.config.Data, 0o700); err != nil {
 		return fmt.Errorf("the data directory %s cannot be made: %w", a.config.Data, err)
 	}
@@ -171,7 +174,8 @@ func (a *App) openServices(ctx context.Context) error {
 	deliveries := deliver.NewService(a.engine, a.links.Revision)
 	a.ingest = ingest.New(ingest.Options{
 		Store: a.store, Catalog: a.catalog, Links: a.links, Engine: a.engine, Deliveries: deliveries,
-		Integrations: a.integrations, Observer: watch, Log: a.log, Now: a.o.Now,
+		Integrations: a.integrations, Quota: ingest.Quota{Default: a.config.Quota.Default, Tenants: a.config.Quota.Tenants},
+		Observer: watch, Log: a.log, Now: a.o.Now,
 	})
 	if a.keys, err = access.NewKeys(ctx, a.store, a.store.NewID, a.o.Now); err != nil {
 		return err

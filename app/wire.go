@@ -99,11 +99,15 @@ func (o *observer) publish(kind string, d *patchbay.Delivery, e *patchbay.Event,
 }
 
 func view(d *patchbay.Delivery) deliver.View {
-	link := d.Link
-	return deliver.View{
-		ID: d.ID, Event: d.Event, EventType: d.EventType, Scope: d.Scope, Link: &link, Integration: d.Integration,
+	v := deliver.View{
+		ID: d.ID, Event: d.Event, EventType: d.EventType, Scope: d.Scope, Integration: d.Integration,
 		State: d.State, AttemptCount: d.AttemptCount, NextAttemptAt: d.NextAttemptAt,
 	}
+	if d.Link != 0 {
+		link := d.Link
+		v.Link = &link
+	}
+	return v
 }
 
 // gauges are asked for at every scrape.

@@ -4,6 +4,7 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"net"
 	"net/netip"
@@ -54,6 +55,8 @@ type Config struct {
 	RetentionBodies    Duration  `name:"retention-bodies" env:"PATCHBAY_RETENTION_BODIES" placeholder:"7d" help:"How long the bodies of partners' answers are kept. Default: ${default_bodies}."`
 	MaxBytes           Bytes     `name:"max-bytes" env:"PATCHBAY_MAX_BYTES" placeholder:"SIZE" help:"Size the database may reach, such as 20GB; beyond it the oldest finished events go first. Default: no limit."`
 
+	Quota Quota `name:"quota" env:"PATCHBAY_QUOTA" placeholder:"N|TENANT=N" help:"Events a second that a tenant may send, for all or for one tenant; can be repeated. Default: no limit."`
+
 	TrustedProxies Networks `name:"trusted-proxies" env:"PATCHBAY_TRUSTED_PROXIES" placeholder:"CIDR" help:"Networks of reverse proxies whose X-Forwarded-For is believed; can be repeated."`
 	EgressAllow    Networks `name:"egress-allow" env:"PATCHBAY_EGRESS_ALLOW" placeholder:"CIDR" help:"Private networks that links may send to; can be repeated. Default: none."`
 	EgressProxy    string   `name:"egress-proxy" env:"PATCHBAY_EGRESS_PROXY" placeholder:"URL" help:"HTTP proxy that everything sent to partners goes through."`
@@ -103,6 +106,15 @@ func setDefault[T comparable](field *T, value T) {
 	if *field == zero {
 		*field = value
 	}
+}
+
+// Warnings are about settings that work and are not wise.
+func (c Config) Warnings() []string {
+	var out []string
+	if c.SigningKey != "" && len(c.SigningKey) < 16 {
+		out = append(out, fmt.Sprintf("signing-key: a key of %d characters can be guessed; use at least 16, for example from `openssl rand -hex 32`", len(c.SigningKey)))
+	}
+	return out
 }
 
 // Validate refuses what cannot work. Its errors name the setting and say what to write instead.
@@ -210,9 +222,6 @@ func (c *Config) checkRest() error {
 		if strings.TrimSpace(name) == "" {
 			return wrong("catalog", "an empty name: write a file, a directory or builtin:NAME")
 		}
-	}
-	if c.SigningKey != "" && len(c.SigningKey) < 16 {
-		return wrong("signing-key", "a key of %d characters can be guessed: use at least 16, for example from `openssl rand -hex 32`", len(c.SigningKey))
 	}
 	if c.Grace < 0 || c.Grace > maxGrace {
 		return wrong("grace", "%s is not between 0s and %s", c.Grace, maxGrace)

@@ -64,7 +64,6 @@ func TestValidate(t *testing.T) {
 		{"short retention", Config{Retention: Retention{Tenants: map[string]Duration{"acme": Duration(time.Second)}}}, "retention of acme: 1s is too short"},
 		{"small store", Config{MaxBytes: 1 << 20}, "max-bytes: 1MB is less than the 64MB"},
 		{"blank catalog", Config{Catalog: []string{" "}}, "catalog: an empty name"},
-		{"short signing key", Config{SigningKey: "secret"}, "signing-key: a key of 6 characters can be guessed"},
 		{"grace too long", Config{Grace: Duration(48 * time.Hour)}, "grace: 2d is not between 0s and 1h"},
 		{"log format", Config{LogFormat: "xml"}, "log-format: \"xml\" is not a format"},
 		{"log level", Config{LogLevel: "loud"}, "log-level: \"loud\" is not a level"},
@@ -254,4 +253,30 @@ func FuzzParseFile(f *testing.F) {
 			t.Errorf("the accepted retention %q is refused", text)
 		}
 	})
+}
+
+func TestWarnings(t *testing.T) {
+	if w := (Config{SigningKey: "secret"}).Warnings(); len(w) != 1 || strings.Contains(w[0], "secret") {
+		t.Errorf("a short signing key: %q", w)
+	}
+	if w := (Config{SigningKey: "0123456789abcdef"}).Warnings(); len(w) != 0 {
+		t.Errorf("a key of 16 characters: %q", w)
+	}
+}
+
+func TestQuota(t *testing.T) {
+	var q Quota
+	for _, text := range []string{"100", "acme=500/s,free=0", `{"*": 50, "big": 1000}`} {
+		if err := q.UnmarshalText([]byte(text)); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+	}
+	if q.Default != 50 || q.Tenants["acme"] != 500 || q.Tenants["big"] != 1000 || len(q.Tenants) != 3 {
+		t.Errorf("read %+v", q)
+	}
+	for _, text := range []string{"many", "-1", "a/b=3", "acme=", "NaN"} {
+		if err := new(Quota).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q was accepted", text)
+		}
+	}
 }

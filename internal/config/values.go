@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -117,7 +119,7 @@ func split(text string) []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' })
 }
 
-// everyTenant is how the file spells the retention of tenants that it does not name; no tenant can be called so.
+// everyTenant is how the file spells what holds for tenants that it does not name; no tenant can be called so.
 const everyTenant = "*"
 
 // Retention is how long events that matched are kept.
@@ -131,46 +133,73 @@ type Retention struct {
 // UnmarshalText reads "30d", "acme=90d", several of them separated by commas, or a JSON object by tenant in which "*"
 // stands for all others. It adds to what it has.
 func (r *Retention) UnmarshalText(text []byte) error {
+	return byTenant(text, parseDuration, &r.Default, &r.Tenants)
+}
+
+// Quota is how many events a second may come in.
+type Quota struct {
+	// Default is for every tenant that is not in Tenants; 0 means any number.
+	Default float64
+	// Tenants is by tenant, the first segment of a scope.
+	Tenants map[string]float64
+}
+
+// UnmarshalText reads "100", "acme=500", several of them separated by commas, or a JSON object by tenant in which "*"
+// stands for all others. It adds to what it has.
+func (q *Quota) UnmarshalText(text []byte) error {
+	return byTenant(text, parseRate, &q.Default, &q.Tenants)
+}
+
+// parseRate reads a number of events a second, with or without "/s".
+func parseRate(text string) (float64, error) {
+	n, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(text), "/s"), 64)
+	if err != nil || n < 0 || n > 1e9 || n != n {
+		return 0, fmt.Errorf("%q is not a number of events a second: write 100, or acme=500 for one tenant", text)
+	}
+	return n, nil
+}
+
+// byTenant reads values that hold for all tenants or for one.
+func byTenant[T any](text []byte, parse func(string) (T, error), all *T, tenants *map[string]T) error {
+	add := func(tenant, value string) error {
+		v, err := parse(value)
+		switch {
+		case err != nil:
+			return err
+		case tenant == everyTenant:
+			*all = v
+			return nil
+		}
+		if scope, err := patchbay.ParseScope(tenant); err != nil || scope.Depth() != 1 {
+			return fmt.Errorf("%q is not a tenant: write the first segment of its scopes, or * for all others", tenant)
+		}
+		if *tenants == nil {
+			*tenants = map[string]T{}
+		}
+		(*tenants)[tenant] = v
+		return nil
+	}
 	if s := strings.TrimSpace(string(text)); strings.HasPrefix(s, "{") {
-		var byTenant map[string]Duration
-		if err := json.Unmarshal([]byte(s), &byTenant); err != nil {
+		var in map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(s), &in); err != nil {
 			return err
 		}
-		for tenant, d := range byTenant {
-			if err := r.add(tenant, d); err != nil {
+		for _, tenant := range slices.Sorted(maps.Keys(in)) {
+			if err := add(tenant, strings.Trim(string(in[tenant]), `"`)); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	for _, part := range split(string(text)) {
-		tenant, length, named := strings.Cut(part, "=")
+		tenant, value, named := strings.Cut(part, "=")
 		if !named {
-			tenant, length = everyTenant, part
+			tenant, value = everyTenant, part
 		}
-		d, err := parseDuration(length)
-		if err != nil {
-			return err
-		}
-		if err := r.add(tenant, d); err != nil {
+		if err := add(tenant, value); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-func (r *Retention) add(tenant string, d Duration) error {
-	if tenant == everyTenant {
-		r.Default = d
-		return nil
-	}
-	if scope, err := patchbay.ParseScope(tenant); err != nil || scope.Depth() != 1 {
-		return fmt.Errorf("%q is not a tenant: write the first segment of its scopes, or * for all others", tenant)
-	}
-	if r.Tenants == nil {
-		r.Tenants = map[string]Duration{}
-	}
-	r.Tenants[tenant] = d
 	return nil
 }
 

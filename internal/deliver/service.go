@@ -251,7 +251,9 @@ func (s *Service) view(d *patchbay.Delivery) View {
 		v.NextAttemptAt = nil
 	}
 	for i := range d.Attempts {
-		v.Attempts = append(v.Attempts, ViewAttempt(&d.Attempts[i]))
+		if d.Attempts[i].Verdict != "" { // a decision without an attempt, such as a cancellation, shows in the state
+			v.Attempts = append(v.Attempts, ViewAttempt(&d.Attempts[i]))
+		}
 	}
 	return v
 }
@@ -270,6 +272,9 @@ func ViewAttempt(a *patchbay.Attempt) AttemptView {
 	}
 	if r := a.Request; r != nil {
 		v.Request = &RequestView{Method: r.Method, URL: r.URL, Headers: r.Headers}
+		if r.Headers == nil {
+			v.Request.Headers = map[string]string{}
+		}
 	}
 	return v
 }
