@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 
+	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/bench"
 	"github.com/patchbay/patchbay/internal/config"
 	"github.com/patchbay/patchbay/internal/console"
@@ -40,6 +41,9 @@ func (c *benchCmd) Run(p *program) error {
 			p.err.Printf("%s\n", p.err.Paint(console.Dim, "  "+fmt.Sprintf(format, args...)))
 		},
 	})
+	if patchbay.CodeOf(err) == patchbay.CodeInvalidRequest {
+		return usageError{err}
+	}
 	if err != nil {
 		return err
 	}

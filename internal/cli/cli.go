@@ -147,7 +147,7 @@ func newParser(commands *root, p *program, s Streams) (*kong.Kong, error) {
 		kong.Bind(p),
 		kong.Writers(s.Out, s.Err),
 		kong.Exit(func(code int) { panic(exited(code)) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "run", Title: "Run:"}, {Key: "use", Title: "Use a running installation:"},
 			{Key: "look", Title: "Look and change:"}, {Key: "tool", Title: "Tools:"},

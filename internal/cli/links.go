@@ -166,14 +166,14 @@ type linksCreateCmd struct {
 	Integration string            `arg:"" help:"The integration's key; \"patchbay integrations\" lists them."`
 	Events      []string          `name:"events" required:"" placeholder:"PATTERN" help:"Event types; * stands for any run of characters. Can be repeated."`
 	Scope       string            `name:"scope" help:"Where the link belongs. Default: the whole installation."`
-	Reach       string            `name:"reach" enum:",subtree,children,exact" default:"" help:"How far below its scope it sees: subtree (default), children or exact."`
+	Reach       string            `name:"reach" enum:",subtree,children,exact" default:"" placeholder:"REACH" help:"How far below its scope it sees: subtree (default), children or exact."`
 	Set         []string          `name:"set" sep:"none" placeholder:"KEY=VALUE" help:"A setting of the integration; KEY:=JSON for a list or an object. Can be repeated."`
 	Filter      string            `name:"filter" placeholder:"CEL" help:"An expression that must be true, such as payload.branch == 'main'."`
 	Slot        string            `name:"slot" help:"Of links with the same integration and slot, only those at the deepest scope count."`
 	Name        string            `name:"name" help:"A name for people."`
 	Retry       []config.Duration `name:"retry" placeholder:"5s,30s,5m" help:"The pauses before each retry."`
-	Concurrency int               `name:"concurrency" help:"How many deliveries at most are sent at the same time."`
-	Rate        float64           `name:"rate" help:"How many attempts a second at most."`
+	Concurrency int               `name:"concurrency" placeholder:"N" help:"How many deliveries at most are sent at the same time."`
+	Rate        float64           `name:"rate" placeholder:"N" help:"How many attempts a second at most."`
 	Disabled    bool              `name:"disabled" help:"Make it disabled, such as to opt out of an inherited link of the same slot."`
 }
 

@@ -30,7 +30,7 @@ type account struct {
 
 func newAccount(out *console.Console, now func() time.Time) *account {
 	a := &account{out: out, now: now, names: map[patchbay.LinkID]string{}, started: now()}
-	a.narrator = &live.Narrator{Console: out, Now: now, Highlight: highlight,
+	a.narrator = &live.Narrator{Console: out, Now: now, Highlight: highlight, Brief: true,
 		Name: func(d *client.Delivery) string { return a.names[d.Link] }}
 	return a
 }
@@ -65,12 +65,12 @@ func (a *account) introduce(r *role, l *client.Link) {
 	for i, e := range r.events {
 		events[i] = string(e)
 	}
-	scope := string(r.scope)
-	if scope == "" {
-		scope = "everywhere"
+	where := " everywhere"
+	if r.scope != "" {
+		where = " in " + string(r.scope)
 	}
 	a.out.Printf("  %s %s %s\n", console.Pad(r.name, 22), a.out.Paint(console.Dim, console.Pad(r.integration, 16)),
-		console.Clip(strings.Join(events, ", ")+" in "+scope, max(20, a.out.Width-44)))
+		console.Clip(strings.Join(events, ", ")+where, max(20, a.out.Width-44)))
 }
 
 func (a *account) begin() {
@@ -159,11 +159,12 @@ func (a *account) rule(text string) {
 	a.out.Printf("%s %s %s\n", a.out.Paint(console.Dim, "──"), a.out.Paint(console.Bold, text), a.out.Paint(console.Dim, strings.Repeat("─", right)))
 }
 
-func (a *account) goodbye(server string) {
+func (a *account) goodbye(verified, mails int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.out.Printf("\n")
 	a.rule(a.totals())
-	a.out.Printf("  %s\n", a.out.Paint(console.Dim, fmt.Sprintf("%s in %s. \"patchbay serve --dev\" is the same without the make-believe.",
-		strings.TrimPrefix(server, "http://"), a.now().Sub(a.started).Round(time.Second))))
+	a.out.Printf("  %s\n", a.out.Paint(console.Dim, fmt.Sprintf("In %s the stand-ins verified %d signatures and took %d mails.",
+		a.now().Sub(a.started).Round(time.Second), verified, mails)))
+	a.out.Printf("  %s\n", a.out.Paint(console.Dim, "\"patchbay serve --dev\" is the same without the make-believe."))
 }

@@ -54,7 +54,7 @@ func (s *standIns) cast() []role {
 			settings: map[string]any{"to": "team@initech.example"}},
 		{name: "Inbox of what failed", integration: "inbox", events: []patchbay.Pattern{"run_completion", "patchbay.link.*"},
 			filter: "type != 'run_completion' || payload.run.result == 'failed'"},
-		{name: "Flaky contractor", integration: "webhook", scope: "springfield", events: []patchbay.Pattern{"operation*", "report*"},
+		{name: "Flaky contractor", integration: "webhook", scope: "springfield", events: []patchbay.Pattern{"operation*", "reportCreated"},
 			settings: map[string]any{"url": s.base + "/flaky/contractor"}, retry: impatient},
 		{name: "Dead pager", integration: "webhook", scope: "acme", events: []patchbay.Pattern{"run_error", "run_webhook_timeout"},
 			settings: map[string]any{"url": s.dead + "/page"}, retry: impatient[:2]},

@@ -173,7 +173,7 @@ func (p *player) run(ctx context.Context, data string) error {
 	stopWatching()
 	_ = stream.Close()
 	owned.Wait()
-	p.account.goodbye(p.api.Server())
+	p.account.goodbye(p.partners.verified.Load(), p.mail.received.Load())
 	return errors.Join(err, failed)
 }
 

@@ -5,7 +5,10 @@ package live
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/client"
@@ -17,6 +20,7 @@ const (
 	clockWidth = 10
 	typeWidth  = 22
 	whereWidth = 26
+	linksWidth = 8
 	// narrow is the width below which columns shrink.
 	narrow = 100
 )
@@ -39,6 +43,8 @@ type Narrator struct {
 	Name func(*client.Delivery) string
 	// Highlight is the style of an event's type. Default: console.Cyan.
 	Highlight func(eventType string) console.Style
+	// Brief leaves scopes and the keys of integrations out where the line is short, for those who know them.
+	Brief bool
 }
 
 // Tell writes what there is to say about an item. Items that say nothing new are left out: a delivery's end is told by
@@ -93,14 +99,21 @@ func (n *Narrator) event(e *Accepted) {
 	}
 	c := n.Console
 	types, where := n.widths()
-	rest := c.Width - clockWidth - 2 - types - 1 - where - 1
-	c.Printf("%s%s %s %s %s\n", n.clock(), c.Paint(style, "● "+console.Pad(console.Line(e.Type), types)),
-		c.Paint(console.Dim, console.Pad(scope, where)), console.Pad(links, 8), console.Clip(console.Line(about), rest-9))
+	place := ""
+	if where > 0 {
+		place = console.Pad(scope, where) + " "
+	}
+	rest := c.Width - clockWidth - 2 - types - 1 - utf8.RuneCountInString(place) - linksWidth - 1
+	c.Printf("%s%s %s%s %s\n", n.clock(), c.Paint(style, "● "+console.Pad(console.Line(e.Type), types)),
+		c.Paint(console.Dim, place), console.Pad(links, linksWidth), console.Clip(console.Line(about), rest))
 }
 
 func (n *Narrator) attempt(d *client.Delivery, a *client.Attempt) {
 	look := console.VerdictLook(a.Verdict)
 	what := fmt.Sprintf("%d ms", a.DurationMS)
+	if a.DurationMS == 0 {
+		what = "<1 ms"
+	}
 	if a.ResponseCode != 0 {
 		what = fmt.Sprintf("%d in %s", a.ResponseCode, what)
 	}
@@ -109,8 +122,8 @@ func (n *Narrator) attempt(d *client.Delivery, a *client.Attempt) {
 	}
 	if a.Verdict != patchbay.VerdictDelivered {
 		what = a.Error
-		if a.ResponseCode != 0 {
-			what = fmt.Sprintf("%d: %s", a.ResponseCode, a.Error)
+		if code := strconv.Itoa(a.ResponseCode); a.ResponseCode != 0 && !strings.Contains(a.Error, code) {
+			what = code + ": " + a.Error
 		}
 		switch {
 		case d.State == patchbay.DeliveryFailed:
@@ -143,20 +156,27 @@ func (n *Narrator) name(d *client.Delivery) string {
 func (n *Narrator) line(look console.Look, integration, name, what string) {
 	c := n.Console
 	types, where := n.widths()
-	rest := c.Width - clockWidth - 4 - (types - 2) - 1 - where - 1
+	place := console.Pad(console.Line(name), types-2)
+	if where > 0 {
+		place = console.Pad(integration, types-2) + " " + console.Pad(console.Line(name), where)
+	}
+	rest := c.Width - clockWidth - 4 - utf8.RuneCountInString(place) - 1
 	style := look.Style
 	if style == console.Green {
 		style = console.Dim // what went well needs no attention
 	}
-	c.Printf("%s  %s %s %s %s\n", n.clock(), c.Paint(look.Style, look.Sign), console.Pad(integration, types-2),
-		console.Pad(console.Line(name), where), c.Paint(style, console.Clip(console.Line(what), rest)))
+	c.Printf("%s  %s %s %s\n", n.clock(), c.Paint(look.Style, look.Sign), place, c.Paint(style, console.Clip(console.Line(what), rest)))
 }
 
+// widths returns how wide the columns are. A second column of 0 is left out.
 func (n *Narrator) widths() (types, where int) {
-	if n.Console.Width < narrow {
-		return typeWidth - 4, whereWidth - 8
+	switch {
+	case n.Console.Width >= narrow:
+		return typeWidth, whereWidth
+	case n.Brief:
+		return typeWidth, 0
 	}
-	return typeWidth, whereWidth
+	return typeWidth - 4, whereWidth - 8
 }
 
 func (n *Narrator) now() time.Time {

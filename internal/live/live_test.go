@@ -15,13 +15,13 @@ import (
 
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.Local)
 
-// told returns the lines that items come to at a width.
+// told returns the lines that items come to at a width; a negative one is brief.
 func told(t *testing.T, width int, items ...client.Item) []string {
 	t.Helper()
 	var b bytes.Buffer
 	c := console.New(&b)
-	c.Width = width
-	n := Narrator{Console: c, Now: func() time.Time { return noon }, Name: func(*client.Delivery) string { return "Slack #qa" },
+	c.Width = max(width, -width)
+	n := Narrator{Console: c, Brief: width < 0, Now: func() time.Time { return noon }, Name: func(*client.Delivery) string { return "Slack #qa" },
 		Describe: func(e *patchbay.Event) string {
 			if e.Type == "plain" {
 				return ""
@@ -69,6 +69,14 @@ func TestLines(t *testing.T) {
 			}
 		})
 	}
+	brief := told(t, -80, client.Item{Kind: "event", Data: json.RawMessage(`{"type":"run_completion","scope":"acme/qa","payload":{},"deliveries":3}`)},
+		attempt("succeeded", "delivered", `"attempt_count":1`))
+	if want := "12:00:00  ● run_completion         → 3      Run #7 is complete! And this goes o…"; brief[0] != want {
+		t.Errorf("got\n%q\nwant\n%q", brief[0], want)
+	}
+	if want := "12:00:00    ✓ Slack #qa            503 in 12 ms"; brief[1] != want {
+		t.Errorf("got\n%q\nwant\n%q", brief[1], want)
+	}
 	if got := told(t, 120, client.Item{Kind: "delivery", Data: json.RawMessage(`{"state":"succeeded","attempt_count":1}`)}); got[0] != "" {
 		t.Errorf("the end of a delivery, which its last attempt has told, is told again: %q", got)
 	}
@@ -82,8 +90,9 @@ func TestWidth(t *testing.T) {
 		{Kind: "event", Data: json.RawMessage(`{"type":"plain","scope":"","payload":{"a":"\u001b[31m` + long + `"}}`)},
 		attempt("pending", "retry", `"attempt_count":1,"next_attempt_at":"2030-01-01T00:00:00Z"`),
 	}
-	for _, width := range []int{80, 99, 120, 200} {
+	for _, width := range []int{80, 99, 120, 200, -80} {
 		for _, line := range told(t, width, items...) {
+			width := max(width, -width)
 			if n := utf8.RuneCountInString(line); n > width {
 				t.Errorf("%d columns in %d: %q", n, width, line)
 			}
