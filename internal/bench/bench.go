@@ -31,6 +31,8 @@ type Options struct {
 	// Quick measures each thing once and shortly. Otherwise Runs says how often; the median counts.
 	Quick bool
 	Runs  int
+	// Profile is a file for the CPU profile of the installation whose rates are measured; "" writes none.
+	Profile string
 	// Only names rows or groups; empty is everything.
 	Only []string
 	// Progress is told what is being done.
@@ -69,15 +71,15 @@ const (
 
 // bench is one run of the program.
 type bench struct {
-	o    Options
-	size sizes
-	sink *sinkAPI
-	dirs []string
-	rows map[string]*Row
-	run  int
-	// warmed counts events that were published but not measured.
-	warmed int64
+	o      Options
+	size   sizes
+	sink   *sinkAPI
+	dirs   []string
+	rows   map[string]*Row
+	run    int
 	totals Totals
+	// profiled says that the next installation writes a profile.
+	profiled bool
 }
 
 // Run measures and returns the result. A row that could not be measured says why.
@@ -166,7 +168,11 @@ func (b *bench) directory() (string, error) {
 
 // serve starts an installation on a data directory.
 func (b *bench) serve(ctx context.Context, dir, key string) (*target, error) {
-	p, err := start(ctx, b.o.Command(RoleServe, "--data", dir))
+	args := []string{"--data", dir}
+	if b.profiled {
+		args = append(args, "--cpu-profile", b.o.Profile)
+	}
+	p, err := start(ctx, b.o.Command(RoleServe, args...))
 	if err != nil {
 		return nil, err
 	}

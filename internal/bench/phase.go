@@ -31,7 +31,7 @@ func (b *bench) closedPhase(ctx context.Context, t *target, publishers, links in
 	if err != nil {
 		return phase{}, err
 	}
-	b.warmed += p.accepted.Load()
+	t.events += p.accepted.Load()
 	if _, err := b.sink.await(ctx, p.accepted.Load()*int64(links)); err != nil {
 		return phase{}, err
 	}
@@ -56,6 +56,7 @@ func (b *bench) closedPhase(ctx context.Context, t *target, publishers, links in
 // finish waits for what is under way and sums up.
 func (b *bench) finish(ctx context.Context, t *target, p *publisher, before figures, began time.Time, links int) (phase, error) {
 	out := phase{accepted: p.accepted.Load()}
+	t.events += out.accepted
 	want := out.accepted * int64(links)
 	var err error
 	if out.report, err = b.sink.await(ctx, want); err != nil {

@@ -128,7 +128,9 @@ func wait(ctx context.Context, d time.Duration) error {
 // measureRate measures closed loops, the baseline's and the installation's in turns, so that what else the machine does
 // meets both.
 func (b *bench) measureRate(ctx context.Context) error {
+	b.profiled = b.o.Profile != ""
 	t, dir, secret, done, err := b.installation(ctx, 1)
+	b.profiled = false
 	if err != nil {
 		return err
 	}
@@ -138,7 +140,6 @@ func (b *bench) measureRate(ctx context.Context) error {
 			_ = done() // the first error is the one that counts
 		}
 	}()
-	warmed, events := b.warmed, b.totals.Events
 	watch := func() int64 { return 0 }
 	if t.part != nil {
 		watch = t.part.watchRSS(ctx)
@@ -161,9 +162,8 @@ func (b *bench) measureRate(ctx context.Context) error {
 		return nil
 	}
 	bytes, err := size(dir)
-	count := b.warmed - warmed + b.totals.Events - events
-	b.rows["store"].add(float64(bytes) / float64(count) * 1e6 / 1e9)
-	b.rows["store"].Note = fmt.Sprintf("after %d events, attempts and keys included", count)
+	b.rows["store"].add(float64(bytes) / float64(t.events) * 1e6 / 1e9)
+	b.rows["store"].Note = fmt.Sprintf("after %d events, attempts and keys included", t.events)
 	return err
 }
 

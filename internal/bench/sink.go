@@ -25,8 +25,8 @@ const (
 	// maxSinkHead and maxSinkBody bound a request to the sink.
 	maxSinkHead = 16 << 10
 	maxSinkBody = 1 << 20
-	// verifyEvery is how often the sink checks a signature: often enough to know that requests are signed, seldom
-	// enough to cost nothing.
+	// verifyEvery is how often the sink checks a signature of the first link: often enough to know that requests are
+	// signed, seldom enough to cost nothing.
 	verifyEvery = 512
 	// maxLatency is the longest latency that the sink's histogram can hold.
 	maxLatency = 60 * time.Second
@@ -144,8 +144,10 @@ func (s *Sink) serve(c net.Conn) {
 		link, isHit := hitLink(head)
 		var signed []byte
 		s.mu.Lock()
-		s.received++
-		check := isHit && s.key != nil && s.received%verifyEvery == 0
+		if link == 0 {
+			s.received++
+		}
+		check := isHit && link == 0 && s.key != nil && s.received%verifyEvery == 0
 		s.mu.Unlock()
 		if check || !isHit {
 			signed = bytes.Clone(head)

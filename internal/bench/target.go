@@ -24,6 +24,8 @@ type target struct {
 	part *part
 	// records says that it counts what it delivered.
 	records bool
+	// events counts what it has accepted.
+	events int64
 }
 
 // figures are what a process says of itself.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime/pprof"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/bench"
@@ -17,9 +18,10 @@ const partCommand = "bench-part"
 
 type benchCmd struct {
 	config.Client
-	Quick bool     `name:"quick" help:"About a minute: each thing once and shortly, for orientation."`
-	Runs  int      `name:"runs" default:"5" help:"How often each thing is measured; the median counts."`
-	Only  []string `name:"only" placeholder:"ROW" help:"Only these rows or groups: start, rate, latency, fan-out, neighbours, pending."`
+	Quick   bool     `name:"quick" help:"About a minute: each thing once and shortly, for orientation."`
+	Runs    int      `name:"runs" default:"5" help:"How often each thing is measured; the median counts."`
+	Only    []string `name:"only" placeholder:"ROW" help:"Only these rows or groups: start, rate, latency, fan-out, neighbours, pending."`
+	Profile string   `name:"profile" placeholder:"FILE" help:"Write a CPU profile of the installation whose rates are measured."`
 	jsonFlag
 }
 
@@ -36,7 +38,7 @@ func (c *benchCmd) Run(p *program) error {
 		Command: func(role string, args ...string) *exec.Cmd {
 			return exec.Command(exe, append([]string{partCommand, role}, args...)...)
 		},
-		Server: c.Server, Key: c.Key, Quick: c.Quick, Runs: c.Runs, Only: c.Only,
+		Server: c.Server, Key: c.Key, Quick: c.Quick, Runs: c.Runs, Only: c.Only, Profile: c.Profile,
 		Progress: func(format string, args ...any) {
 			p.err.Printf("%s\n", p.err.Paint(console.Dim, "  "+fmt.Sprintf(format, args...)))
 		},
@@ -67,7 +69,8 @@ type benchPartCmd struct {
 }
 
 type partServeCmd struct {
-	Data string `name:"data" required:""`
+	Data       string `name:"data" required:""`
+	CPUProfile string `name:"cpu-profile"`
 }
 
 // Run serves as serve does, on a free port, with loopback targets allowed.
@@ -76,6 +79,17 @@ func (c *partServeCmd) Run(p *program) error {
 	defer cancel()
 	settings := config.Config{Listen: "127.0.0.1:0", Data: c.Data, LogFormat: "json", LogLevel: "error",
 		EgressAllow: config.Networks{netip.MustParsePrefix("127.0.0.0/8")}}.WithDefaults()
+	if c.CPUProfile != "" {
+		f, err := os.Create(c.CPUProfile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	var said error
 	err := p.serve(ctx, settings, func(in Installation) {
 		token, _ := in.AdminKey()
