@@ -180,22 +180,24 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 		if errors.As(err, &wrapped) {
 			err = wrapped.Err // the rest repeats the method and the address
 		}
-		return nil, &Unreachable{Server: c.base.String(), Err: err}
+		return nil, &UnreachableError{Server: c.base.String(), Err: err}
 	}
 	return resp, nil
 }
 
-// Unreachable is the error of a call that got no answer.
-type Unreachable struct {
+// UnreachableError is the error of a call that got no answer.
+type UnreachableError struct {
 	Server string
 	Err    error
 }
 
 // Error names the server and the cause.
-func (u *Unreachable) Error() string { return fmt.Sprintf("%s does not answer: %v", u.Server, u.Err) }
+func (u *UnreachableError) Error() string {
+	return fmt.Sprintf("%s does not answer: %v", u.Server, u.Err)
+}
 
 // Unwrap returns the cause.
-func (u *Unreachable) Unwrap() error { return u.Err }
+func (u *UnreachableError) Unwrap() error { return u.Err }
 
 func (c *Client) failure(resp *http.Response, body []byte) error {
 	var answer struct {

@@ -257,7 +257,7 @@ func TestErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var unreachable *Unreachable
+	var unreachable *UnreachableError
 	if err := c.Ready(t.Context()); !errors.As(err, &unreachable) || !strings.Contains(err.Error(), gone.URL+" does not answer: ") || strings.Contains(err.Error(), "readyz") {
 		t.Errorf("%T %v", err, err)
 	}
@@ -332,7 +332,7 @@ func TestStream(t *testing.T) {
 	for {
 		item, err := stream.Next()
 		if err != nil {
-			var unreachable *Unreachable
+			var unreachable *UnreachableError
 			if !errors.As(err, &unreachable) {
 				t.Errorf("the end is %T %v", err, err)
 			}

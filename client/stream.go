@@ -69,7 +69,7 @@ func lines(r io.Reader) *bufio.Scanner {
 // Close ends the stream.
 func (s *Stream) Close() error { return s.body.Close() }
 
-// Next waits for the next item. Its error, also at the end of the connection, is *Unreachable.
+// Next waits for the next item. Its error, also at the end of the connection, is *UnreachableError.
 func (s *Stream) Next() (Item, error) {
 	var item Item
 	for s.lines.Scan() {
@@ -98,7 +98,7 @@ func (s *Stream) Next() (Item, error) {
 	if err == nil {
 		err = errors.New("the stream ended")
 	}
-	return Item{}, &Unreachable{Server: s.server, Err: err}
+	return Item{}, &UnreachableError{Server: s.server, Err: err}
 }
 
 func (f StreamFilter) query() url.Values {

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/patchbay/patchbay"
@@ -128,14 +129,19 @@ func (b *bench) check() error {
 	for _, name := range b.o.Only {
 		known := slices.ContainsFunc(groups(), func(g group) bool { return g.name == name || slices.Contains(g.rows, name) })
 		if !known {
-			var names []string
-			for _, g := range groups() {
-				names = append(names, g.name)
-			}
-			return patchbay.Errorf(patchbay.CodeInvalidRequest, "there is no row or group %q; the groups are %v", name, names)
+			return patchbay.Errorf(patchbay.CodeInvalidRequest, "there is no row or group %q; the groups are %s", name, strings.Join(groupNames(), ", "))
 		}
 	}
 	return nil
+}
+
+func groupNames() []string {
+	all := groups()
+	names := make([]string, len(all))
+	for i, g := range all {
+		names[i] = g.name
+	}
+	return names
 }
 
 func (b *bench) wanted(g group) bool {
@@ -230,9 +236,10 @@ func (b *bench) running(ctx context.Context, matching int) (*target, string, str
 
 // baseline starts the baseline with as many targets as links match.
 func (b *bench) baseline(ctx context.Context, matching, gcPercent int) (*target, error) {
-	args := []string{"--gc-percent", strconv.Itoa(gcPercent)}
+	args := make([]string, 0, 2+matching)
+	args = append(args, "--gc-percent", strconv.Itoa(gcPercent))
 	for i := range matching {
-		args = append(args, "--to", b.sink.hit(i))
+		args = append(args, "--to="+b.sink.hit(i))
 	}
 	p, err := start(ctx, b.o.Command(RoleBaseline, args...))
 	if err != nil {

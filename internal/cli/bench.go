@@ -36,7 +36,7 @@ func (c *benchCmd) Run(p *program) error {
 	}
 	result, err := bench.Run(p.ctx, bench.Options{
 		Command: func(role string, args ...string) *exec.Cmd {
-			return exec.Command(exe, append([]string{partCommand, role}, args...)...)
+			return exec.CommandContext(p.ctx, exe, append([]string{partCommand, role}, args...)...)
 		},
 		Server: c.Server, Key: c.Key, Quick: c.Quick, Runs: c.Runs, Only: c.Only, Profile: c.Profile,
 		Progress: func(format string, args ...any) {

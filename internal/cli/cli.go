@@ -185,7 +185,7 @@ func (p *program) fail(err error) int {
 	}
 	p.err.Printf("%s %v\n", p.err.Paint(console.Red, "patchbay:"), err)
 	var answer *client.Error
-	var unreachable *client.Unreachable
+	var unreachable *client.UnreachableError
 	switch {
 	case errors.As(err, &answer):
 		p.details(answer)

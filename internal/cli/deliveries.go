@@ -156,7 +156,7 @@ func (p *program) lastBodies(d *client.Delivery) {
 	}
 	last := d.Attempts[len(d.Attempts)-1]
 	if last.Request != nil && last.Request.Body != "" {
-		p.out.Printf("\n  %s\n%s\n", p.out.Paint(console.Dim, "body ("+last.Request.BodyNote+")"), indented([]byte(last.Request.Body), "    "))
+		p.out.Printf("\n  %s\n%s\n", p.out.Paint(console.Dim, "body ("+last.Request.BodyNote+")"), indented([]byte(last.Request.Body)))
 	}
 	if last.ResponseBody != "" {
 		p.out.Printf("\n  %s\n    %s\n", p.out.Paint(console.Dim, "answer"), console.Clip(console.Line(last.ResponseBody), 1000))

@@ -74,7 +74,7 @@ func (c *doctorCmd) Run(p *program) error {
 		{"settings", checkSettings}, {"data", checkData}, {"disk", checkDisk}, {"database", checkDatabase}, {"catalog", checkCatalog},
 		{"files", checkFiles}, {"egress", checkEgress}, {"mail", checkMail}, {"server", c.checkServer}, {"clock", c.checkClock},
 	}
-	var findings []finding
+	findings := make([]finding, 0, len(checks))
 	failed := false
 	for _, check := range checks {
 		f := check.run(p, &settings)
@@ -290,7 +290,7 @@ func (c *doctorCmd) checkServer(p *program, settings *config.Config) finding {
 	}
 	defer api.Close()
 	err = api.Ready(p.ctx)
-	var unreachable *client.Unreachable
+	var unreachable *client.UnreachableError
 	switch {
 	case errors.As(err, &unreachable) && c.Server == "":
 		return fine("no installation runs at %s", api.Server())

@@ -86,7 +86,7 @@ func (c *eventsShowCmd) Run(p *program, conn *connection) error {
 		p.field("reads", console.Line(e.Message.Title))
 	}
 	p.field("payload", "")
-	p.out.Printf("%s\n", indented(e.Payload, "    "))
+	p.out.Printf("%s\n", indented(e.Payload))
 	p.out.Printf("\n")
 	p.deliveries("No link matched it, so nothing was sent.", e.Deliveries)
 	return nil
@@ -152,9 +152,9 @@ func (p *program) eventType(api *client.Client, key string) error {
 		p.field("aliases", strings.Join(t.Aliases, ", "))
 	}
 	p.field("schema", "")
-	p.out.Printf("%s\n", indented(t.Schema, "    "))
+	p.out.Printf("%s\n", indented(t.Schema))
 	p.field("example", "")
-	p.out.Printf("%s\n", indented(t.Example, "    "))
+	p.out.Printf("%s\n", indented(t.Example))
 	return nil
 }
 
@@ -167,8 +167,9 @@ func compact(raw json.RawMessage) string {
 	return console.Line(b.String())
 }
 
-// indented writes JSON over several lines, each behind the prefix.
-func indented(raw json.RawMessage, prefix string) string {
+// indented writes JSON over several lines, below what it belongs to.
+func indented(raw json.RawMessage) string {
+	const prefix = "    "
 	var b bytes.Buffer
 	if len(raw) == 0 || json.Indent(&b, raw, prefix, "  ") != nil {
 		return prefix + console.Line(string(raw))

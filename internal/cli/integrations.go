@@ -90,7 +90,8 @@ func settingRows(prefix string, s client.Setting) [][]console.Cell {
 	if s.Help != "" {
 		what += ": " + s.Help
 	}
-	rows := [][]console.Cell{{{Text: prefix + s.Key, Style: console.Bold}, {Text: kind, Style: console.Dim}, need, {Text: console.Line(what)}}}
+	rows := make([][]console.Cell, 0, 1+len(s.Fields))
+	rows = append(rows, []console.Cell{{Text: prefix + s.Key, Style: console.Bold}, {Text: kind, Style: console.Dim}, need, {Text: console.Line(what)}})
 	for _, field := range s.Fields {
 		rows = append(rows, settingRows(prefix+s.Key+".", field)...)
 	}

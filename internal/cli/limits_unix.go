@@ -10,7 +10,7 @@ func freeSpace(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return 0, err
 	}
-	return int64(s.Bavail) * int64(s.Bsize), nil
+	return int64(s.Bavail) * int64(s.Bsize), nil //nolint:unconvert // other systems spell the sizes in other types
 }
 
 // openFiles returns how many files this process may have open.
@@ -19,5 +19,5 @@ func openFiles() (uint64, error) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
 		return 0, err
 	}
-	return uint64(l.Cur), nil
+	return uint64(l.Cur), nil //nolint:unconvert // as above
 }

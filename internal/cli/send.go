@@ -144,7 +144,7 @@ func (p *program) request(r *client.Request) {
 		return
 	}
 	if json.Valid([]byte(r.Body)) {
-		p.out.Printf("%s\n", p.out.Paint(console.Dim, indented(json.RawMessage(r.Body), "    ")))
+		p.out.Printf("%s\n", p.out.Paint(console.Dim, indented(json.RawMessage(r.Body))))
 		return
 	}
 	p.out.Printf("    %s\n", p.out.Paint(console.Dim, console.Clip(console.Line(r.Body), 400)))

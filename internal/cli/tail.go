@@ -57,9 +57,9 @@ func (p *program) watch(api *client.Client, f client.StreamFilter, handle func(c
 	for {
 		err := follow(stream, handle)
 		if p.ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the stream ended because the program was told to
 		}
-		var broken *client.Unreachable
+		var broken *client.UnreachableError
 		if !errors.As(err, &broken) {
 			return err
 		}
@@ -73,7 +73,7 @@ func (p *program) watch(api *client.Client, f client.StreamFilter, handle func(c
 
 // follow handles items until one fails or the stream ends.
 func follow(stream *client.Stream, handle func(client.Item) error) error {
-	defer stream.Close()
+	defer func() { _ = stream.Close() }() // it was only read
 	for {
 		item, err := stream.Next()
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -137,7 +138,7 @@ func (c *Config) checkListen() error {
 	if err != nil {
 		return wrong("listen", "%q is not an address: write HOST:PORT, such as %s, or :8080 for every address of this machine", c.Listen, DefaultListen)
 	}
-	if _, err := net.LookupPort("tcp", port); err != nil || port == "" {
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return wrong("listen", "%q is not a port: write a number from 0 (any free one) to 65535", port)
 	}
 	if c.Dev && !Loopback(host) {

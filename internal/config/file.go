@@ -53,12 +53,12 @@ func ParseFile(path string, content []byte) (*File, error) {
 		return nil, err
 	}
 	var doc, more yaml.Node
-	if err := loader.Load(&doc); err == io.EOF {
+	if err := loader.Load(&doc); errors.Is(err, io.EOF) {
 		return f, nil // comments only
 	} else if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if err := loader.Load(&more); err != io.EOF {
+	if err := loader.Load(&more); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: a configuration is one document; there is a second one after ---", path)
 	}
 	root := &doc

@@ -89,7 +89,7 @@ func (a *account) watch(ctx context.Context, api *client.Client, stream *client.
 	for {
 		item, err := stream.Next()
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the stream ended because the demo did
 		}
 		if err != nil {
 			return err

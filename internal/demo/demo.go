@@ -160,7 +160,7 @@ func (p *player) run(ctx context.Context, data string) error {
 	if err != nil {
 		return err
 	}
-	defer stream.Close()
+	defer func() { _ = stream.Close() }() // it was only read
 	var owned sync.WaitGroup
 	var failed error
 	owned.Go(func() {

@@ -63,7 +63,7 @@ func (m *mailbox) close() {
 
 // talk answers one sender until it says QUIT or hangs up.
 func (m *mailbox) talk(c *textproto.Conn) {
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if c.PrintfLine("220 demo ESMTP") != nil {
 		return
 	}
