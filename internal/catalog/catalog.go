@@ -166,10 +166,10 @@ func (s *snapshot) with(spec patchbay.EventType) (next *snapshot, replaced bool,
 // invalid makes an error of the API of what is wrong with a type.
 func invalid(faults []fault) error {
 	e := &patchbay.Error{Code: patchbay.CodeInvalidRequest}
-	var parts []string
-	for _, f := range faults {
+	parts := make([]string, len(faults))
+	for i, f := range faults {
 		e.Details = append(e.Details, patchbay.Detail{Path: where(f.path), Message: f.message})
-		parts = append(parts, where(f.path)+": "+f.message)
+		parts[i] = where(f.path) + ": " + f.message
 	}
 	e.Message = strings.Join(parts, "; ")
 	return e

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -362,7 +363,7 @@ func TestDetailsOfAnAddedType(t *testing.T) {
 		Message: &patchbay.MessageTemplate{Text: "{{nope}}", Fields: []patchbay.FieldTemplate{{Title: "t", Value: "<b>"}}},
 	})
 	var e *patchbay.Error
-	if !asError(err, &e) {
+	if !errors.As(err, &e) {
 		t.Fatal(err)
 	}
 	want := []patchbay.Detail{
@@ -373,12 +374,6 @@ func TestDetailsOfAnAddedType(t *testing.T) {
 	if diff := cmp.Diff(want, e.Details); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-}
-
-func asError(err error, to **patchbay.Error) bool {
-	e, ok := err.(*patchbay.Error)
-	*to = e
-	return ok
 }
 
 func TestStoredTypes(t *testing.T) {

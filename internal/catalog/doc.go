@@ -30,7 +30,7 @@ func (p Problem) String() string {
 }
 
 // Problems is what Open fails with: everything that is wrong with the catalogs.
-type Problems []Problem
+type Problems []Problem //nolint:errname // it is a list first, and named like what it holds
 
 // Error returns a line for each problem.
 func (p Problems) Error() string {

@@ -29,9 +29,9 @@ func WriteTable(w io.Writer, types []*Type) error {
 	var b bytes.Buffer
 	b.WriteString("| Event type | Title | Description | Payload |\n|---|---|---|---|\n")
 	for _, t := range types {
-		var keys []string
-		for _, k := range t.PayloadKeys() {
-			keys = append(keys, "`"+k.Key+"`")
+		keys := make([]string, len(t.properties))
+		for i, p := range t.properties {
+			keys[i] = "`" + p.Name + "`"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", t.Key(), Cell(t.Title()), Cell(t.spec.Description), strings.Join(keys, ", "))
 	}

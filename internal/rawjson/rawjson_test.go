@@ -170,7 +170,7 @@ func TestReading(t *testing.T) {
 
 func TestKindOf(t *testing.T) {
 	for raw, want := range map[string]Kind{
-		`{}`: KindObject, ` []`: KindArray, `""`: KindString, `true`: KindBool, `false`: KindBool, `null`: KindNull,
+		`{}`: KindObject, "\n[]": KindArray, `""`: KindString, `true`: KindBool, `false`: KindBool, `null`: KindNull,
 		`-1`: KindNumber, `7`: KindNumber, ``: KindInvalid, `x`: KindInvalid,
 	} {
 		if got := KindOf([]byte(raw)); got != want {

@@ -70,9 +70,9 @@ type field struct {
 // maxRequired is how many required fields the bits of fieldRules.required tell apart.
 const maxRequired = 64
 
-// maxSteps bounds how many schemas one check may look at, one inside of another. Payloads are not nested as deep; a
+// maxNesting bounds how many schemas one check may look at, one inside of another. Payloads are not nested as deep; a
 // schema that refers to itself without moving on is.
-const maxSteps = 2 * rawjson.MaxDepth
+const maxNesting = 2 * rawjson.MaxDepth
 
 // compileFast turns a schema of the full validator into nodes.
 func compileFast(s *jsonschema.Schema) *node {
@@ -129,9 +129,9 @@ func (c fastCompiler) node(s *jsonschema.Schema) *node {
 }
 
 func (c fastCompiler) nodes(list []*jsonschema.Schema) []*node {
-	var out []*node
-	for _, s := range list {
-		out = append(out, c.node(s))
+	out := make([]*node, len(list))
+	for i, s := range list {
+		out[i] = c.node(s)
 	}
 	return out
 }
@@ -174,14 +174,11 @@ func textOf(s *jsonschema.Schema) *textRules {
 
 // numbers and fields return false for what the fast validator does not know.
 func (c fastCompiler) numbers(n *node, s *jsonschema.Schema) bool {
-	if s.ExclusiveMinimum != nil || s.ExclusiveMaximum != nil {
-		return false
-	}
 	var ok bool
-	if n.minimum, ok = boundOf(s.Minimum); !ok {
+	if n.minimum, ok = boundOf(s.Minimum, s.ExclusiveMinimum); !ok {
 		return false
 	}
-	n.maximum, ok = boundOf(s.Maximum)
+	n.maximum, ok = boundOf(s.Maximum, s.ExclusiveMaximum)
 	return ok
 }
 
@@ -223,6 +220,8 @@ func (c fastCompiler) fields(n *node, s *jsonschema.Schema) bool {
 // run is one check. Its scratch space is kept for the next one.
 type run struct {
 	depth   int
+	left    int  // how many schemas it may still look at
+	gaveUp  bool // it was too deep or too much: nothing more is looked at
 	scratch []byte
 }
 
@@ -231,10 +230,17 @@ var runs = sync.Pool{New: func() any { return new(run) }}
 // maxKeptScratch bounds what a run that waits in the pool holds on to.
 const maxKeptScratch = 16 << 10
 
+// A schema can make every level of a payload be looked at several times as often as the one above. A check may look
+// at schemas leastWork times, and workPerByte times more for each byte.
+const (
+	leastWork   = 10_000
+	workPerByte = 4
+)
+
 // accepts checks a document.
 func (n *node) accepts(data []byte) verdict {
 	r := runs.Get().(*run)
-	r.depth = 0
+	r.depth, r.left, r.gaveUp = 0, leastWork+workPerByte*len(data), false
 	c := rawjson.NewCursor(data)
 	v := r.check(n, &c)
 	if cap(r.scratch) > maxKeptScratch {
@@ -246,9 +252,13 @@ func (n *node) accepts(data []byte) verdict {
 
 // check consumes the value at hand, unless its verdict is not yes: then nobody reads on.
 func (r *run) check(n *node, c *rawjson.Cursor) verdict {
-	if r.depth == maxSteps {
+	if r.depth == maxNesting || r.left == 0 {
+		r.gaveUp = true
+	}
+	if r.gaveUp {
 		return unknown
 	}
+	r.left--
 	r.depth++
 	v := r.dispatch(n, c)
 	r.depth--

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"math/big"
 
@@ -38,94 +39,154 @@ func typesOf(s *jsonschema.Schema) typeSet {
 
 func (t typeSet) has(one typeSet) bool { return t == 0 || t&one != 0 }
 
-// maxPlainDigits keeps plain integers within an int64.
+// maxPlainDigits keeps whole numbers within an int64.
 const maxPlainDigits = 18
 
-// plainInteger reads a number without fraction and exponent. It refuses -0, which is spelled unlike its equal.
-func plainInteger(raw []byte) (int64, bool) {
-	digits := bytes.TrimPrefix(raw, []byte("-"))
-	if len(digits) == 0 || len(digits) > maxPlainDigits {
-		return 0, false
-	}
-	var n int64
-	for _, d := range digits {
-		if d < '0' || d > '9' {
-			return 0, false
+// decimal is a number taken apart: ±(whole + a fraction), exactly.
+type decimal struct {
+	negative bool
+	zero     bool
+	huge     bool  // the whole part has more than maxPlainDigits digits
+	whole    int64 // when not huge
+	fraction bool  // there is something behind the point
+}
+
+// parseDecimal takes a number of JSON apart without reckoning with its exponent, however large.
+func parseDecimal(raw []byte) decimal {
+	var d decimal
+	var lead [maxPlainDigits]byte // the first digits from the first that is not zero
+	digits, before, first, last := 0, -1, -1, -1
+	i := 0
+	for ; i < len(raw); i++ {
+		switch b := raw[i]; {
+		case b == '-':
+			d.negative = true
+		case b == '.':
+			before = digits
+		case b >= '0' && b <= '9':
+			if b != '0' {
+				last = digits
+				if first < 0 {
+					first = digits
+				}
+			}
+			if first >= 0 && digits-first < len(lead) {
+				lead[digits-first] = b - '0'
+			}
+			digits++
 		}
-		n = 10*n + int64(d-'0')
+		if raw[i] == 'e' || raw[i] == 'E' {
+			break
+		}
 	}
-	if len(digits) < len(raw) {
-		return -n, n != 0
+	if first < 0 {
+		d.zero = true
+		return d
 	}
-	return n, true
+	if before < 0 {
+		before = digits
+	}
+	// How many digits the whole part has.
+	magnitude := before - first + parseExponent(raw[i:])
+	d.fraction = last-first+1 > magnitude
+	d.huge = magnitude > maxPlainDigits
+	for k := range min(magnitude, maxPlainDigits) {
+		d.whole = 10*d.whole + int64(lead[k])
+	}
+	return d
+}
+
+// parseExponent reads "e-12". What is beyond all reason stays there.
+func parseExponent(raw []byte) int {
+	const most = 1 << 40
+	n, negative := 0, false
+	for _, b := range raw {
+		switch {
+		case b == '-':
+			negative = true
+		case b >= '0' && b <= '9':
+			n = min(10*n+int(b-'0'), most)
+		}
+	}
+	if negative {
+		return -n
+	}
+	return n
+}
+
+// compare returns -1, 0 or 1 as the number is below, at or above a bound.
+func (d decimal) compare(b int64) int {
+	switch {
+	case d.zero:
+		return cmp.Compare(0, b)
+	case d.negative:
+		return -d.compareSize(-b)
+	}
+	return d.compareSize(b)
+}
+
+func (d decimal) compareSize(b int64) int {
+	switch {
+	case d.huge:
+		return 1
+	case d.whole == b && d.fraction:
+		return 1
+	}
+	return cmp.Compare(d.whole, b)
 }
 
 // bound is a whole number that a value is compared with.
-type bound int64
+type bound struct {
+	value int64
+	// strict: the bound itself is outside.
+	strict bool
+}
 
-// boundOf returns false for a bound that is not a whole number of reasonable size.
-func boundOf(r *big.Rat) (*bound, bool) {
-	if r == nil {
+// maxBound keeps every bound within what decimals compare with.
+const maxBound = 1_000_000_000_000_000_000
+
+// boundOf returns the closer of two bounds. It returns false for those that it cannot hold.
+func boundOf(inclusive, exclusive *big.Rat) (*bound, bool) {
+	r, strict := inclusive, false
+	switch {
+	case inclusive != nil && exclusive != nil:
+		return nil, false
+	case exclusive != nil:
+		r, strict = exclusive, true
+	case inclusive == nil:
 		return nil, true
 	}
-	if !r.IsInt() || !r.Num().IsInt64() {
+	if !r.IsInt() || !r.Num().IsInt64() || r.Num().Int64() >= maxBound || r.Num().Int64() <= -maxBound {
 		return nil, false
 	}
-	b := bound(r.Num().Int64())
-	return &b, true
+	return &bound{r.Num().Int64(), strict}, true
 }
 
 func checkNumber(n *node, raw []byte) verdict {
-	i, plain := plainInteger(raw)
-	switch {
-	case n.types.has(typeNumber):
-	case !n.types.has(typeInteger):
-		return no
-	case !plain && !allDigits(raw):
-		return unknown // 1.0 and 1e3 are integers
-	}
 	if n.values != nil {
 		if v := n.values.number(raw); v != yes {
 			return v
 		}
 	}
-	if n.minimum == nil && n.maximum == nil {
+	whole := n.types.has(typeNumber)
+	if whole && n.minimum == nil && n.maximum == nil {
 		return yes
 	}
-	if !plain {
-		var ok bool
-		if i, ok = wholePart(raw); !ok {
-			return unknown
-		}
-		// The value lies between i and i+1, and is not a whole number.
-		return verdictOf((n.minimum == nil || i >= int64(*n.minimum)) && (n.maximum == nil || i < int64(*n.maximum)))
+	d := parseDecimal(raw)
+	if !whole && (!n.types.has(typeInteger) || d.fraction) {
+		return no
 	}
-	return verdictOf((n.minimum == nil || i >= int64(*n.minimum)) && (n.maximum == nil || i <= int64(*n.maximum)))
-}
-
-// allDigits reports whether a number is an integer however long.
-func allDigits(raw []byte) bool {
-	for i, b := range raw {
-		if (b < '0' || b > '9') && (i > 0 || b != '-') {
-			return false
+	if b := n.minimum; b != nil {
+		if c := d.compare(b.value); c < 0 || c == 0 && b.strict {
+			return no
 		}
 	}
-	return true
-}
-
-// wholePart returns what stands before the point of a positive number with a fraction that is not zero.
-func wholePart(raw []byte) (int64, bool) {
-	whole, fraction, found := bytes.Cut(raw, []byte("."))
-	if !found || len(bytes.Trim(fraction, "0")) == 0 {
-		return 0, false
-	}
-	for _, b := range fraction {
-		if b < '0' || b > '9' {
-			return 0, false
+	if b := n.maximum; b != nil {
+		if c := d.compare(b.value); c > 0 || c == 0 && b.strict {
+			return no
 		}
 	}
-	i, plain := plainInteger(whole)
-	return i, plain && whole[0] != '-'
+	return yes
 }
 
 // format checks the format of a text: the plain cases of the common formats at once, everything else as the full
@@ -254,7 +315,7 @@ func plainURI(text []byte) bool {
 type values struct {
 	texts       map[string]bool
 	numbers     []string
-	allIntegers bool // every number is spelled as a plain integer
+	allIntegers bool // every number is spelled as an integer of a few digits
 	null        bool
 	yes, no     bool
 	composite   bool // there are objects or arrays among them
@@ -281,8 +342,7 @@ func valuesOf(s *jsonschema.Schema) *values {
 			v.texts[value] = true
 		case json.Number:
 			v.numbers = append(v.numbers, value.String())
-			_, plain := plainInteger([]byte(value))
-			v.allIntegers = v.allIntegers && plain
+			v.allIntegers = v.allIntegers && plainInteger([]byte(value))
 		default:
 			v.composite = true
 		}
@@ -308,8 +368,19 @@ func (v *values) number(raw []byte) verdict {
 			return yes
 		}
 	}
-	if _, plain := plainInteger(raw); len(v.numbers) == 0 || plain && v.allIntegers {
+	if len(v.numbers) == 0 || plainInteger(raw) && v.allIntegers {
 		return no
 	}
 	return unknown
+}
+
+// plainInteger reports whether the number has only one spelling without fraction and exponent, which it has here.
+func plainInteger(raw []byte) bool {
+	digits := bytes.TrimPrefix(raw, []byte("-"))
+	for _, d := range digits {
+		if d < '0' || d > '9' {
+			return false
+		}
+	}
+	return string(raw) != "-0"
 }

@@ -75,6 +75,7 @@ func Compile(raw []byte) (*Schema, []Problem) {
 // noLoader keeps schemas from reaching out.
 type noLoader struct{}
 
+// Load refuses.
 func (noLoader) Load(url string) (any, error) {
 	return nil, fmt.Errorf("a schema cannot refer to %s: write what it needs below $defs and refer to #/$defs/…",
 		strings.TrimPrefix(url, base))
@@ -174,6 +175,9 @@ func (s *Schema) check(payload []byte) (any, []Problem) {
 // explain asks the full validator. doc is the payload decoded.
 func (s *Schema) explain(payload []byte) (doc any, found []Problem) {
 	doc, _ = decode(payload)
+	if !affordable(s.full, doc, len(payload)) {
+		return doc, []Problem{{Message: "cannot be checked: its schema makes it too much work"}}
+	}
 	err := s.full.Validate(doc)
 	if err == nil {
 		return doc, nil

@@ -157,6 +157,42 @@ func TestHugeNumbers(t *testing.T) {
 	}
 }
 
+// TestSchemasThatMultiply proves that schemas which make every level of a payload cost a multiple of the one above, or
+// refer to themselves without moving on, cannot keep us busy.
+func TestSchemasThatMultiply(t *testing.T) {
+	laughs := `{"$ref":"#/$defs/d0","$defs":{`
+	for i := range 60 {
+		laughs += fmt.Sprintf(`"d%d":{"anyOf":[{"$ref":"#/$defs/d%d"},{"$ref":"#/$defs/d%d"}]},`, i, i+1, i+1)
+	}
+	laughs += `"d60":{"required":["no"]}}}`
+	deep := strings.Repeat(`{"x":`, 200) + `{}` + strings.Repeat(`}`, 200)
+	tests := []struct {
+		name, schema, payload string
+		valid                 bool
+	}{
+		{"a tree of references", laughs, `{"x":1}`, false},
+		{"two branches that recurse", `{"anyOf":[{"properties":{"x":{"$ref":"#"}},"required":["no"]},{"properties":{"x":{"$ref":"#"}},"required":["no"]}]}`, deep, false},
+		{"the same behind a keyword that only the full validator knows", `{"uniqueItems":true,"anyOf":[{"properties":{"x":{"$ref":"#"}},"required":["no"]},{"properties":{"x":{"$ref":"#"}},"required":["no"]}]}`, deep, false},
+		{"a circle", `{"$ref":"#"}`, `{}`, false},
+		{"a circle that forks", `{"oneOf":[{"$ref":"#/$defs/a"},{"$ref":"#/$defs/a"}],"$defs":{"a":{"oneOf":[{"$ref":"#"},{"$ref":"#"}]}}}`, `{}`, false},
+		{"a circle that forks and moves on", `{"allOf":[{"$ref":"#/$defs/a"},{"$ref":"#/$defs/a"}],"$defs":{"a":{"properties":{"x":{"$ref":"#"}}}}}`, deep, false},
+		{"one that recurses as it should", `{"properties":{"x":{"$ref":"#"}},"additionalProperties":false}`, deep, true},
+		{"the same with the full validator", `{"properties":{"x":{"$ref":"#"}},"unevaluatedProperties":false}`, deep, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := compile(t, tt.schema)
+			start := time.Now()
+			if d := s.Validate([]byte(tt.payload)); (d == nil) != tt.valid {
+				t.Errorf("%v, want valid %v", d, tt.valid)
+			}
+			if took := time.Since(start); took > 3*time.Second {
+				t.Errorf("it takes %v", took)
+			}
+		})
+	}
+}
+
 // TestTame proves that a number and its stand-in compare alike with every bound.
 func TestTame(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -178,6 +214,27 @@ func TestTame(t *testing.T) {
 		b := new(big.Rat).SetFloat64(rapid.Float64().Draw(t, "bound"))
 		if was.Cmp(b) != is.Cmp(b) {
 			t.Fatalf("tame(%s) = %s compares differently with %v", spelled, tame(spelled), b)
+		}
+	})
+}
+
+// TestDecimal proves that a number compares with bounds as an exact fraction does.
+func TestDecimal(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		spelled := rapid.StringMatching(`-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?`).Draw(t, "number")
+		exact, _ := new(big.Rat).SetString(spelled)
+		d := parseDecimal([]byte(spelled))
+		if d.zero != (exact.Sign() == 0) || d.fraction == exact.IsInt() {
+			t.Fatalf("%s is %+v", spelled, d)
+		}
+		bounds := []int64{-maxBound + 1, -2, -1, 0, 1, 2, maxBound - 1, rapid.Int64Range(-maxBound+1, maxBound-1).Draw(t, "bound")}
+		if whole := new(big.Int).Quo(exact.Num(), exact.Denom()); whole.IsInt64() && whole.Int64() < maxBound-1 && whole.Int64() > 1-maxBound {
+			bounds = append(bounds, whole.Int64(), whole.Int64()+1, whole.Int64()-1)
+		}
+		for _, b := range bounds {
+			if got, want := d.compare(b), exact.Cmp(new(big.Rat).SetInt64(b)); got != want {
+				t.Fatalf("%s compared with %d is %d, want %d", spelled, b, got, want)
+			}
 		}
 	})
 }
@@ -212,7 +269,7 @@ func anySchema(depth int) *rapid.Generator[map[string]any] {
 				s[keyword] = sub()
 			case "anyOf", "oneOf", "allOf", "prefixItems":
 				s[keyword] = []any{sub(), sub()}
-			case "minimum", "maximum":
+			case "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum":
 				s[keyword] = rapid.SampledFrom([]any{json.Number("-2"), json.Number("0"), json.Number("1"), json.Number("1.5"), json.Number("3")}).Draw(t, "bound")
 			case "pattern":
 				s["pattern"] = rapid.SampledFrom([]string{"^a", "b$", "^\\p{L}*$", "é"}).Draw(t, "pattern")
@@ -229,7 +286,7 @@ func anySchema(depth int) *rapid.Generator[map[string]any] {
 }
 
 var (
-	keywords = []string{"type", "required", "properties", "enum", "const", "additionalProperties", "items", "not", "anyOf", "oneOf", "allOf", "minimum", "maximum",
+	keywords = []string{"type", "required", "properties", "enum", "const", "additionalProperties", "items", "not", "anyOf", "oneOf", "allOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
 		"pattern", "format", "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "uniqueItems", "propertyNames", "prefixItems", "contains", "if"}
 	propertyNames = []string{"a", "b", "c\"d", "é", ""}
 	scalars       = []any{nil, true, false, "a", "é\n", "", json.Number("0"), json.Number("1"), json.Number("1.0"), json.Number("-0"), json.Number("1e0"), json.Number("1.5"),
@@ -283,6 +340,9 @@ type failer interface{ Fatalf(string, ...any) }
 
 func agree(t failer, s *Schema, source, value []byte, decided *int) {
 	doc, _ := decode(value)
+	if !affordable(s.full, doc, len(value)) {
+		return
+	}
 	full := s.full.Validate(doc) == nil
 	switch s.fast.accepts(value) {
 	case yes:

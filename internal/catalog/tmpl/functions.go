@@ -68,7 +68,7 @@ func (s *state) str(v value) string {
 		out = v.text
 	}
 	s.steps += len(out) / textPerStep
-	return clip(out, maxValue)
+	return clip(out)
 }
 
 // count is an argument as a small number.
@@ -121,7 +121,7 @@ var textFunctions = []Function{
 	{Usage: "json VALUE", Help: "VALUE as JSON.", min: 1, max: 1, call: func(s *state, a []value) value {
 		out := appendJSON(nil, a[0])
 		s.steps += len(out) / listPerStep
-		return text(clip(string(out), maxValue))
+		return text(clip(string(out)))
 	}},
 }
 
@@ -246,7 +246,7 @@ func replace(s, old, with string) string {
 		b.WriteString(with)
 		s = after
 	}
-	return clip(b.String(), maxValue)
+	return clip(b.String())
 }
 
 func contains(s *state, a []value) value {
@@ -303,7 +303,7 @@ func (s *state) concat(parts []value, separator string) value {
 			break
 		}
 	}
-	return text(clip(b.String(), maxValue))
+	return text(clip(b.String()))
 }
 
 func (s *state) concatMarkup(parts []value, separator string) value {
@@ -323,7 +323,7 @@ func (s *state) concatMarkup(parts []value, separator string) value {
 			break
 		}
 	}
-	return value{kind: kindMarkup, text: clip(plain.String(), maxValue), markup: strings.Trim(string(w.buf), " ")}
+	return value{kind: kindMarkup, text: clip(plain.String()), markup: strings.Trim(string(w.buf), " ")}
 }
 
 // separate writes what stands between two parts. Its line breaks count, although nothing follows them in it.

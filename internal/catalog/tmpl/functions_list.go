@@ -247,7 +247,7 @@ func date(s *state, a []value) value {
 	}
 	const farthest = 253402300799 // the end of the year 9999
 	if seconds, ok := v.float(); ok && v.kind == kindNumber && math.Abs(seconds) <= farthest {
-		return text(clip(time.Unix(int64(seconds), 0).UTC().Format(layout), maxValue))
+		return text(clip(time.Unix(int64(seconds), 0).UTC().Format(layout)))
 	}
 	in := s.str(v)
 	for _, known := range []string{time.RFC3339, "2006-01-02T15:04:05", time.DateTime, time.DateOnly} {
@@ -255,7 +255,7 @@ func date(s *state, a []value) value {
 			if _, offset := t.Zone(); offset == 0 {
 				t = t.UTC() // it reads UTC, not +0000
 			}
-			return text(clip(t.Format(layout), maxValue))
+			return text(clip(t.Format(layout)))
 		}
 	}
 	return text(in)

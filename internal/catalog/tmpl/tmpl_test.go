@@ -58,8 +58,8 @@ func TestPlain(t *testing.T) {
 		{"{{range $k, $v := .payload.user}}{{$k}}={{$v}};{{end}}", "name=Zoë;email=zoe@example.com;"},
 		{"{{range .payload.tags}}{{if eq . \"y\"}}{{continue}}{{end}}{{.}}{{end}}", "xz"},
 		{"{{range .payload.tags}}{{if eq . \"y\"}}{{break}}{{end}}{{.}}{{end}}", "x"},
-		{"{{range .payload.nope}}x{{else}}none{{end}} {{range .payload.run.id}}x{{else}}none{{end}}", "none none"},
-		{"{{range .payload.tags}}{{$.payload.run.result}} {{end}}", "failed failed failed"},
+		{"{{range .payload.nope}}x{{else}}none{{end}} {{range .payload.run.id}}x{{else}}none{{end}}", "none none"}, //nolint:dupword // it is what the template makes
+		{"{{range .payload.tags}}{{$.payload.run.result}} {{end}}", "failed failed failed"},                        //nolint:dupword // it is what the template makes
 		{"{{$x := 1}}{{if true}}{{$x := 2}}{{$x}}{{end}}{{$x}}{{$x = 3}}{{$x}}", "213"},
 		{"{{$l := \"\"}}{{range .payload.tags}}{{$l = .}}{{end}}{{$l}}", "z"},
 		{"{{(index .payload.feedback 1).worker}} {{index .payload \"odd-key\"}} {{index .payload.tags 9}}{{index .payload.tags -1}}", "Bob 7"},
@@ -85,16 +85,16 @@ func TestFunctions(t *testing.T) {
 		{`{{trim "  x "}}{{trunc 5 "äbcdefg"}} {{trunc 5 "äbcde"}} {{short 7 .payload.sha}} {{trunc 3 "a   b"}}`, "xäbcde… äbcde 0123456 a…"},
 		{`{{firstline .payload.message}} {{firstline "\n\n x \ny"}}`, "Fix it x"},
 		{`{{replace "a" "bb" "banana"}} {{replace "" "x" "abc"}} {{trimprefix "refs/heads/" "refs/heads/main"}}`, "bbbnbbnbb abc main"},
-		{`{{contains "b" "abc"}} {{contains "y" .payload.tags}} {{contains "q" .payload.tags}} {{hasprefix "a" "abc"}} {{hassuffix "a" "abc"}}`, "true true false true false"},
+		{`{{contains "b" "abc"}} {{contains "y" .payload.tags}} {{contains "q" .payload.tags}} {{hasprefix "a" "abc"}} {{hassuffix "a" "abc"}}`, "true true false true false"}, //nolint:dupword // it is what the template makes
 		{`{{print "a" 1 true nil .payload.tags}} {{printf "%s-%d%% %v %q %s" "x" 5 .payload.tags}}`, "a1truex, y, z x-5% x, y, z %q"},
 		{`{{join "; " .payload.tags}} {{.payload.tags | join "+"}} {{join "," (list "a" "" "b")}} {{join "," "solo"}}`, "x; y; z x+y+z a,b solo"},
 		{`{{split "," "a,b,,c" | len}} {{first .payload.tags}} {{last .payload.tags}} {{first nil}}{{head 2 .payload.tags | join ""}}`, "4 x z xy"},
 		{`{{len .payload.tags}} {{len "äb"}} {{len .payload.user}} {{len nil}}`, "3 2 2 0"},
 		{`{{keys .payload.user | join " "}} {{json .payload.tags}} {{json (list 1 "a\"" true nil)}}`, `name email ["x","y","z"] [1,"a\"",true,null]`},
-		{`{{default "d" .payload.nope}} {{default "d" .payload.run.zero}} {{.payload.run.result | default "d"}}`, "d d failed"},
+		{`{{default "d" .payload.nope}} {{default "d" .payload.run.zero}} {{.payload.run.result | default "d"}}`, "d d failed"}, //nolint:dupword // it is what the template makes
 		{`{{and 1 0 2}} {{and 1 2}} {{or nil 0 3}} {{or nil ""}}{{not 1}} {{not .payload.nope}}`, "0 2 3 false true"},
-		{`{{eq .payload.run.float 1.5}} {{eq 7 "7"}} {{eq "a" "b" "a"}} {{ne 1 2}} {{eq nil ""}} {{eq .payload.tags "x"}}`, "true true true true true false"},
-		{`{{lt 2 10}} {{lt "2" "10"}} {{lt "b" "a"}} {{ge 3 3}} {{gt nil 1}} {{le 1 nil}}`, "true true false true false false"},
+		{`{{eq .payload.run.float 1.5}} {{eq 7 "7"}} {{eq "a" "b" "a"}} {{ne 1 2}} {{eq nil ""}} {{eq .payload.tags "x"}}`, "true true true true true false"}, //nolint:dupword // it is what the template makes
+		{`{{lt 2 10}} {{lt "2" "10"}} {{lt "b" "a"}} {{ge 3 3}} {{gt nil 1}} {{le 1 nil}}`, "true true false true false false"},                               //nolint:dupword // it is what the template makes
 		{`{{ternary "a" "b" true}}{{ternary "a" "b" 0}}`, "ab"},
 		{`{{number 1234567}} {{number "-1234.5"}} {{number 12}} {{number "12x"}} {{number .payload.run.id}}`, "1,234,567 -1,234.5 12 12x 1,234,567,890,123,456,789"},
 		{`{{add 1 2}} {{sub .payload.run.total_tests .payload.run.passed}} {{add .payload.nope 1}}`, "3 2 1"},
@@ -119,7 +119,7 @@ func TestMarkdown(t *testing.T) {
 		{"{{.payload.run.float}} {{.payload.run.environment.name}}", `1\.50 staging`},
 		{"{{.payload.message}}", "Fix it\\\n\\\nSecond paragraph"},
 		{"{{link (print \"Run #\" .payload.run.id) .payload.run.frontend_url}}", `[Run \#1234567890123456789](https://app.example.com/runs/1?a=b&c=%28d%29)`},
-		{"{{link \"x\" \"javascript:alert(1)\"}} {{link \"x\" \"\"}} {{link \"\" \"https://e.com/\"}}", `x x [https\:\/\/e\.com\/](https://e.com/)`},
+		{"{{link \"x\" \"javascript:alert(1)\"}} {{link \"y\" \"\"}} {{link \"\" \"https://e.com/\"}}", `x y [https\:\/\/e\.com\/](https://e.com/)`},
 		{"{{bold \"a b\"}} {{bold \"(a!)\"}} {{bold \"...\"}}{{bold \"\"}}", `**a b** \(**a**\!\) \.\.\.`},
 		{"{{code \"a_b\"}} {{code \"a`b\"}} {{code \"`\"}}{{code \"\"}}", "`a_b` ``a`b`` `` ` ``"},
 		{"{{code \"a\"}}{{code \"b\"}}`c`", "`a` `b` `c`"},

@@ -182,12 +182,12 @@ func underline(line []byte) int {
 	return -1
 }
 
-// clip shortens a text to most bytes, at the end of a character.
-func clip(s string, most int) string {
-	if len(s) <= most {
+// clip shortens a text to maxValue bytes, at the end of a character.
+func clip(s string) string {
+	if len(s) <= maxValue {
 		return s
 	}
-	cut := most
+	cut := maxValue
 	for cut > 0 && !utf8.RuneStart(s[cut]) {
 		cut--
 	}
