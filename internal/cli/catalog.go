@@ -1,12 +1,11 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
-	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/catalog"
 	"github.com/patchbay/patchbay/internal/config"
 	"github.com/patchbay/patchbay/internal/console"
@@ -66,28 +65,15 @@ func (c *catalogCheckCmd) Run(p *program) error {
 }
 
 func checkOne(name string, files []string) checked {
-	types, err := authored(files)
+	c, err := catalog.Open(catalog.Options{Files: files})
 	if err != nil {
 		return checked{Name: name, Error: err.Error()}
 	}
-	return checked{Name: name, OK: true, Types: len(types)}
-}
-
-// authored returns the types of catalogs, without those that every installation has.
-func authored(files []string) ([]patchbay.EventType, error) {
-	c, err := catalog.Open(catalog.Options{Files: files})
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(specs(c), func(t patchbay.EventType) bool { return t.Origin == catalog.OriginBuiltin }), nil
-}
-
-// specs returns the types as their authors wrote them.
-func specs(c *catalog.Catalog) []patchbay.EventType {
-	types := c.Types()
-	out := make([]patchbay.EventType, len(types))
-	for i, t := range types {
-		out[i] = *t.Spec()
+	out := checked{Name: name, OK: true}
+	for _, t := range c.Types() {
+		if t.Spec().Origin != catalog.OriginBuiltin { // every installation has those
+			out.Types++
+		}
 	}
 	return out
 }
@@ -103,7 +89,7 @@ func checkCatalog(_ *program, c *config.Config) finding {
 type catalogDocsCmd struct {
 	Catalog []string `name:"catalog" env:"PATCHBAY_CATALOG" placeholder:"FILE|DIR|builtin:NAME" help:"Which catalogs. Default: the four built-in ones."`
 	Out     string   `name:"out" placeholder:"DIR" help:"Write events.md and integrations.md there. Default: print both."`
-	Readme  string   `name:"readme" placeholder:"FILE" help:"Instead, renew the tables in this page, between the comments that stand around them."`
+	Readme  string   `name:"readme" placeholder:"FILE" help:"Instead, renew the tables in this page, between <!-- catalog --> and <!-- /catalog -->, and of integrations alike."`
 }
 
 // Run writes the documentation.
@@ -112,11 +98,14 @@ func (c *catalogDocsCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	types := specs(opened)
 	if c.Readme != "" {
-		return p.fillPage(c.Readme, types)
+		return p.fillPage(c.Readme, opened)
 	}
-	events, integrations := docgen.Events(types), docgen.Integrations(p.build.Integrations)
+	var page bytes.Buffer
+	if err := catalog.WriteDocs(&page, opened.Types()); err != nil {
+		return err
+	}
+	events, integrations := page.Bytes(), docgen.Integrations(p.build.Integrations)
 	if c.Out == "" {
 		p.out.Printf("%s\n%s", events, integrations)
 		return nil
@@ -133,12 +122,18 @@ func (c *catalogDocsCmd) Run(p *program) error {
 	return nil
 }
 
-func (p *program) fillPage(name string, types []patchbay.EventType) error {
+func (p *program) fillPage(name string, opened *catalog.Catalog) error {
 	page, err := os.ReadFile(name)
 	if err != nil {
 		return fmt.Errorf("the page cannot be read: %w", err)
 	}
-	filled, err := docgen.Fill(page, types, p.build.Integrations)
+	var events bytes.Buffer
+	if err := catalog.WriteTable(&events, opened.Types()); err != nil {
+		return err
+	}
+	filled, err := docgen.Fill(page, map[string]string{
+		"catalog": events.String(), "integrations": docgen.IntegrationTable(p.build.Integrations),
+	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

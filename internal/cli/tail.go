@@ -40,7 +40,10 @@ func (c *tailCmd) Run(p *program) error {
 	narrator := live.Narrator{Console: p.out, Name: linkNames(p.ctx, api)}
 	return p.watch(api, f, func(item client.Item) error {
 		if p.json {
-			return p.out.JSON(map[string]any{"kind": item.Kind, "data": item.Data})
+			return p.out.JSON(struct {
+				Kind string          `json:"kind"`
+				Data json.RawMessage `json:"data"`
+			}{item.Kind, item.Data})
 		}
 		return narrator.Tell(item)
 	})

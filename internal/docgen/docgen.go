@@ -1,172 +1,16 @@
-// Package docgen writes the catalog and the integrations as Markdown, from the declarations that the program itself
-// works with: pages of their own, and the tables in a README between two comments.
+// Package docgen writes the integrations as Markdown, from the declarations that the program itself works with, and
+// puts what is made so into a page that people write, such as a README.
 package docgen
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
-	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
 )
-
-// Events returns the page about the event types.
-func Events(types []patchbay.EventType) []byte {
-	var b bytes.Buffer
-	b.WriteString("# Event types\n\nWhat can happen. An event is published with `POST /events`; its payload must satisfy the type's schema.\n")
-	for _, group := range byOrigin(types) {
-		fmt.Fprintf(&b, "\n## %s\n\n", cell(group.origin))
-		b.WriteString(EventTable(group.types))
-		for i := range group.types {
-			event(&b, &group.types[i])
-		}
-	}
-	return b.Bytes()
-}
-
-type originGroup struct {
-	origin string
-	types  []patchbay.EventType
-}
-
-// byOrigin keeps the order in which origins and types come.
-func byOrigin(types []patchbay.EventType) []originGroup {
-	var groups []originGroup
-	for _, t := range types {
-		at := slices.IndexFunc(groups, func(g originGroup) bool { return g.origin == t.Origin })
-		if at < 0 {
-			groups = append(groups, originGroup{origin: t.Origin})
-			at = len(groups) - 1
-		}
-		groups[at].types = append(groups[at].types, t)
-	}
-	return groups
-}
-
-// EventTable returns a table of event types.
-func EventTable(types []patchbay.EventType) string {
-	var b strings.Builder
-	b.WriteString("| type | title | payload |\n|---|---|---|\n")
-	for _, t := range types {
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", t.Key, cell(t.Title), strings.Join(quoted(properties(t.Schema)), ", "))
-	}
-	return b.String()
-}
-
-func event(b *bytes.Buffer, t *patchbay.EventType) {
-	fmt.Fprintf(b, "\n### `%s`\n\n%s", t.Key, cell(t.Title))
-	if t.Description != "" {
-		fmt.Fprintf(b, ". %s", cell(t.Description))
-	}
-	b.WriteString("\n")
-	if len(t.Aliases) > 0 {
-		fmt.Fprintf(b, "\nAlso accepted as %s.\n", strings.Join(quoted(t.Aliases), ", "))
-	}
-	if fields := describe(t.Schema, ""); len(fields) > 0 {
-		b.WriteString("\n| payload | type | |\n|---|---|---|\n")
-		for _, f := range fields {
-			fmt.Fprintf(b, "| `%s` | %s | %s |\n", f.path, cell(f.kind), cell(f.about))
-		}
-	}
-	if len(t.Example) > 0 {
-		fmt.Fprintf(b, "\n```json\n%s\n```\n", indent(t.Example))
-	}
-}
-
-// jsonSchema is what is shown of a schema.
-type jsonSchema struct {
-	Type        any             `json:"type"`
-	Enum        []any           `json:"enum"`
-	Description string          `json:"description"`
-	Required    []string        `json:"required"`
-	Properties  json.RawMessage `json:"properties"`
-	Items       json.RawMessage `json:"items"`
-}
-
-type field struct{ path, kind, about string }
-
-// deepest is how many levels of a schema are shown; below, the schema itself is clearer.
-const deepest = 3
-
-func describe(raw json.RawMessage, prefix string) []field {
-	var s jsonSchema
-	if json.Unmarshal(raw, &s) != nil || strings.Count(prefix, ".") >= deepest {
-		return nil
-	}
-	var out []field
-	for _, name := range keys(s.Properties) {
-		var all map[string]json.RawMessage
-		var p jsonSchema
-		if json.Unmarshal(s.Properties, &all) != nil || json.Unmarshal(all[name], &p) != nil {
-			continue
-		}
-		about := p.Description
-		if slices.Contains(s.Required, name) {
-			about = strings.TrimSpace("Required. " + about)
-		}
-		out = append(out, field{prefix + name, kind(&p), about})
-		if len(p.Properties) > 0 {
-			out = append(out, describe(all[name], prefix+name+".")...)
-		}
-		if len(p.Items) > 0 {
-			out = append(out, describe(p.Items, prefix+name+"[].")...)
-		}
-	}
-	return out
-}
-
-func kind(s *jsonSchema) string {
-	if len(s.Enum) > 0 {
-		values := make([]string, len(s.Enum))
-		for i, v := range s.Enum {
-			values[i] = fmt.Sprintf("`%v`", v)
-		}
-		return strings.Join(values, " or ")
-	}
-	switch t := s.Type.(type) {
-	case string:
-		return t
-	case []any:
-		names := make([]string, len(t))
-		for i, v := range t {
-			names[i] = fmt.Sprint(v)
-		}
-		return strings.Join(names, " or ")
-	}
-	return "anything"
-}
-
-func properties(schema json.RawMessage) []string {
-	var s jsonSchema
-	if json.Unmarshal(schema, &s) != nil {
-		return nil
-	}
-	return keys(s.Properties)
-}
-
-// keys returns the keys of a JSON object in the order in which they stand.
-func keys(object json.RawMessage) []string {
-	dec := json.NewDecoder(bytes.NewReader(object))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil
-	}
-	var out []string
-	for dec.More() {
-		key, err := dec.Token()
-		if err != nil {
-			return out
-		}
-		out = append(out, key.(string))
-		var skipped json.RawMessage
-		if dec.Decode(&skipped) != nil {
-			return out
-		}
-	}
-	return out
-}
 
 // Integrations returns the page about the integrations.
 func Integrations(all []integration.Integration) []byte {
@@ -265,41 +109,18 @@ func cell(s string) string {
 	return strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "|", `\|`)
 }
 
-func quoted(names []string) []string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = "`" + n + "`"
-	}
-	return out
-}
-
-func indent(raw json.RawMessage) string {
-	var b bytes.Buffer
-	if json.Indent(&b, raw, "", "  ") != nil {
-		return string(raw)
-	}
-	return b.String()
-}
-
-// The comments in a page between which Fill puts its tables.
-const (
-	begin = "<!-- %s: made by \"patchbay catalog docs --readme\" -->\n"
-	end   = "<!-- end of %s -->\n"
-)
-
-// Fill returns a page with its tables of events and integrations made anew. They stand between comments such as
-// "<!-- events: made by "patchbay catalog docs --readme" -->" and "<!-- end of events -->".
-func Fill(page []byte, types []patchbay.EventType, all []integration.Integration) ([]byte, error) {
+// Fill returns a page with its sections made anew. A section stands between the lines "<!-- name -->" and
+// "<!-- /name -->".
+func Fill(page []byte, sections map[string]string) ([]byte, error) {
 	text := string(page)
-	for name, table := range map[string]string{"events": EventTable(types), "integrations": IntegrationTable(all)} {
-		first, last := fmt.Sprintf(begin, name), fmt.Sprintf(end, name)
-		before, rest, found := strings.Cut(text, first)
-		_, after, closed := strings.Cut(rest, last)
+	for _, name := range slices.Sorted(maps.Keys(sections)) {
+		begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->\n"
+		before, rest, found := strings.Cut(text, begin)
+		_, after, closed := strings.Cut(rest, end)
 		if !found || !closed {
-			return nil, fmt.Errorf("the page has no place for the table of %s: it stands between the lines %q and %q",
-				name, strings.TrimSpace(first), strings.TrimSpace(last))
+			return nil, fmt.Errorf("the page has no place for %s: it stands between the lines <!-- %s --> and <!-- /%s -->", name, name, name)
 		}
-		text = before + first + "\n" + table + "\n" + last + after
+		text = before + begin + sections[name] + end + after
 	}
 	return []byte(text), nil
 }
