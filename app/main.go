@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 	"runtime/debug"
 
 	"github.com/patchbay/patchbay/internal/cli"
@@ -12,6 +13,10 @@ import (
 	"github.com/patchbay/patchbay/internal/store"
 	"github.com/patchbay/patchbay/internal/store/sqlite"
 )
+
+// gcPercent trades memory for time: what lives in memory is small (some ten megabytes) and what is collected is
+// large, so collecting at four times the live heap costs some 80 MB at full load and saves a twentieth of the time.
+const gcPercent = 300
 
 // Main runs the whole command line of Patchbay with the integrations in o, and ends the process. A program with
 // integrations of its own is a main function that calls it.
@@ -25,6 +30,9 @@ func Main(o Options) {
 		New: func(c config.Config, log *slog.Logger) (cli.Installation, error) {
 			o := o
 			o.Config, o.Log = c, log
+			if os.Getenv("GOGC") == "" {
+				debug.SetGCPercent(gcPercent)
+			}
 			return New(o)
 		},
 		Logger: func(w io.Writer, c config.Config) (*slog.Logger, error) {
