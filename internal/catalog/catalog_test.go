@@ -15,8 +15,6 @@ import (
 	"github.com/patchbay/patchbay/catalogs"
 )
 
-func TestMain(m *testing.M) { os.Exit(m.Run()) }
-
 // write puts catalog files into a directory of their own.
 func write(t testing.TB, files map[string]string) string {
 	t.Helper()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/catalog/schema"
+	"github.com/patchbay/patchbay/internal/catalog/tmpl"
 )
 
 // WriteDocs writes types as a page of Markdown: a table of them, and for each its payload, an example, and how that
@@ -34,6 +35,17 @@ func WriteTable(w io.Writer, types []*Type) error {
 			keys[i] = "`" + p.Name + "`"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", t.Key(), Cell(t.Title()), Cell(t.spec.Description), strings.Join(keys, ", "))
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// WriteFunctions writes the functions that message templates can call as a table of Markdown.
+func WriteFunctions(w io.Writer) error {
+	var b bytes.Buffer
+	b.WriteString("| Function | What it makes |\n|---|---|\n")
+	for _, f := range tmpl.Functions() {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", f.Usage, Cell(f.Help))
 	}
 	_, err := w.Write(b.Bytes())
 	return err

@@ -133,7 +133,7 @@ func TestMarkdown(t *testing.T) {
 		{"[a]{{if true}}(http://x){{end}}", `[a]\(http://x)`},
 		{"[a]: b", `[a]\: b`},
 		{"[docs](https://docs.example.com/x) and `code` and \\<b>", "[docs](https://docs.example.com/x) and `code` and \\<b>"},
-		{"\n\n  a\n\n\n\nb\n\n", "  a\n\nb"},
+		{"\n\n  a\n\n\n\nb\n\n", "a\n\nb"},
 		{"text\n- {{.payload.nope}}", "text\n\\-"},
 		{"\u202eabc{{\"\\u202e\\x07d\"}}", "\u202eabcd"},
 	}

@@ -142,7 +142,7 @@ func (w *writer) finish(mode Mode) string {
 	return OneLine(string(w.buf))
 }
 
-// tidy drops blank lines at both ends and more than one in a row: templates with many conditions leave some. A line
+// tidy drops blanks and blank lines at both ends, and more than one blank line in a row: templates with many conditions leave some. A line
 // of dashes below a text would make that a heading, which the small Markdown does not have; a template for a list with
 // an element that came out empty makes such a line.
 func tidy(b []byte) string {
@@ -160,6 +160,9 @@ func tidy(b []byte) string {
 			}
 			afterText, breaks = false, 2
 			continue
+		}
+		if len(out) == 0 {
+			line = bytes.TrimLeft(line, " \t")
 		}
 		if at := underline(line); at >= 0 && afterText {
 			out = append(out, line[:at]...)
