@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/patchbay/patchbay"
@@ -101,7 +102,7 @@ func (s *Service) find(ctx context.Context, c *access.Caller, p access.Permissio
 	}
 	record, err := s.o.Store.Event(ctx, id)
 	switch {
-	case errors.Is(err, store.ErrNotFound) || err == nil && !c.Sees(record.Scope):
+	case errors.Is(err, store.ErrNotFound) || err == nil && !c.Sees(record.Scope) && !slices.ContainsFunc(record.Also, c.Sees):
 		return nil, patchbay.Errorf(patchbay.CodeNotFound, "there is no event %s", id)
 	case err != nil:
 		return nil, patchbay.Internal("reading an event", err)
