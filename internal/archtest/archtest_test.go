@@ -28,6 +28,7 @@ var rules = map[string][]string{
 	"integrations/all":         {"", "integration", "integrations/…"},
 	"catalogs":                 {},
 	"client":                   {""},
+	"docs/carrier":             {"", "integration", "integration/…"},
 	"internal/rawjson":         {},
 	"internal/config":          {""},
 	"internal/lifecycle":       {},

@@ -127,12 +127,8 @@ func (p *program) fillPage(name string, opened *catalog.Catalog) error {
 	if err != nil {
 		return fmt.Errorf("the page cannot be read: %w", err)
 	}
-	var events bytes.Buffer
-	if err := catalog.WriteTable(&events, opened.Types()); err != nil {
-		return err
-	}
 	filled, err := docgen.Fill(page, map[string]string{
-		"catalog": events.String(), "integrations": docgen.IntegrationTable(p.build.Integrations),
+		"catalog": docgen.CatalogTable(opened.Types()), "integrations": docgen.IntegrationTable(p.build.Integrations),
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)

@@ -1,0 +1,16 @@
+package carrier_test
+
+import (
+	"testing"
+
+	"github.com/patchbay/patchbay/docs/carrier"
+	"github.com/patchbay/patchbay/integration/integrationtest"
+)
+
+func TestContract(t *testing.T) {
+	integrationtest.Run(t, integrationtest.Case{
+		Integration: carrier.New(),
+		Settings:    `{"url": "{{URL}}/notes", "token": "ring-1234567890"}`,
+		Secrets:     []string{"ring-1234567890"},
+	})
+}
