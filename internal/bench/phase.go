@@ -11,11 +11,11 @@ import (
 type phase struct {
 	// rate is deliveries a second, from the first event to the last delivery.
 	rate float64
-	// cpu and mallocs are per event.
-	cpu, mallocs float64
-	report       Report
-	accepted     int64
-	lost         int64
+	// cpu and mallocs are per event, batch is events per transaction of the store.
+	cpu, mallocs, batch float64
+	report              Report
+	accepted            int64
+	lost                int64
 }
 
 // closedPhase publishes with so many publishers for a time and waits until everything has arrived.
@@ -72,6 +72,9 @@ func (b *bench) finish(ctx context.Context, t *target, p *publisher, before figu
 	out.rate = float64(out.report.Distinct) / time.Unix(0, out.report.Last).Sub(began).Seconds()
 	out.cpu = float64((after.cpu - before.cpu).Microseconds()) / float64(out.accepted)
 	out.mallocs = (after.mallocs - before.mallocs) / float64(out.accepted)
+	if commits := after.commits - before.commits; commits > 0 {
+		out.batch = float64(out.accepted) / commits
+	}
 	out.lost = want - out.report.Distinct
 	b.note(out)
 	return out, nil

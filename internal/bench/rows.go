@@ -187,7 +187,7 @@ func (b *bench) compare(ctx context.Context, t *target, secret string, publisher
 	}
 	row := b.rows[fmt.Sprintf("rate-%d", publishers)]
 	row.add(with.rate / without.rate)
-	row.Note = fmt.Sprintf("%.0f/s of %.0f/s, %.0f µs of %.0f µs", with.rate, without.rate, with.cpu, without.cpu)
+	row.Note = fmt.Sprintf("%.0f/s of %.0f/s, %.0f µs of %.0f µs, %.1f events a commit", with.rate, without.rate, with.cpu, without.cpu, with.batch)
 	b.o.Progress("run %d: %d publishers: %.0f/s, %.0f µs; no-store %.0f/s, %.0f µs", run+1, publishers, with.rate, with.cpu, without.rate, without.cpu)
 	if publishers == 32 { // the harder of the two: fewer events share a transaction
 		b.rows["cpu"].add(with.cpu)

@@ -34,7 +34,8 @@ type figures struct {
 	mallocs   float64
 	delivered float64
 	gcPercent int
-	bytes     float64
+	// commits counts the transactions of the store.
+	commits float64
 }
 
 func (t *target) figures(ctx context.Context) (figures, error) {
@@ -48,7 +49,7 @@ func (t *target) figures(ctx context.Context) (figures, error) {
 		mallocs:   m["go_memstats_mallocs_total"],
 		delivered: m[`patchbay_deliveries_total{state="succeeded"}`],
 		gcPercent: int(m["go_gc_gogc_percent"]),
-		bytes:     m["patchbay_store_bytes"],
+		commits:   m["patchbay_store_commits_total"],
 	}, nil
 }
 
