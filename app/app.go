@@ -147,7 +147,13 @@ func (a *App) openCatalog(ctx context.Context) error {
 		return fmt.Errorf("the event types in the database cannot be read: %w", err)
 	}
 	a.catalog, err = catalog.Open(catalog.Options{Files: a.config.Catalog, Stored: stored})
-	return err
+	if err != nil {
+		return err
+	}
+	for _, w := range a.catalog.Warnings() {
+		a.log.Warn(w)
+	}
+	return nil
 }
 
 func (a *App) openServices(ctx context.Context) error {
@@ -187,7 +193,8 @@ func (a *App) openServices(ctx context.Context) error {
 			Keys: a.keys, SigningKey: a.config.SigningKey, Development: a.config.Dev, Now: a.o.Now,
 		}),
 		Integrations: a.o.Integrations, Stream: a.hub, Metrics: a.metrics, Ready: a.store.Healthy, Log: a.log,
-		Development: a.config.Dev, CORSOrigins: a.config.CORSOrigin, Version: a.o.Version, PublicURL: a.config.PublicURL,
+		Development: a.config.Dev, CORSOrigins: a.config.CORSOrigin, TrustedProxies: a.config.TrustedProxies,
+		Version: a.o.Version, PublicURL: a.config.PublicURL,
 	})
 	return err
 }

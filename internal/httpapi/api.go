@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -118,6 +119,8 @@ type Options struct {
 	Development bool
 	// CORSOrigins may read the three open lists from a browser, such as "https://app.example.com"; "*" is everybody.
 	CORSOrigins []string
+	// TrustedProxies are those whose X-Forwarded-For is believed, for the log.
+	TrustedProxies []netip.Prefix
 	// Version is the program's, PublicURL where the installation is reached; both are shown in the document.
 	Version   string
 	PublicURL string
@@ -185,7 +188,8 @@ func (a *api) prepare() error {
 
 // ServeHTTP answers one request.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	tw := &trackingWriter{ResponseWriter: w}
+	tw := &trackingWriter{ResponseWriter: w, status: http.StatusOK}
+	defer a.logged(tw, r, time.Now())
 	defer a.recovered(tw, r)
 	w.Header()["X-Content-Type-Options"] = nosniff
 	if a.Development {

@@ -63,12 +63,13 @@ func (h headerOnly) WriteHeader(int) {}
 // trackingWriter knows whether an answer has begun.
 type trackingWriter struct {
 	http.ResponseWriter
-	begun bool
+	begun  bool
+	status int // of the answer; 200 until it is said otherwise
 }
 
 // WriteHeader notes that the answer begins.
 func (w *trackingWriter) WriteHeader(status int) {
-	w.begun = true
+	w.begun, w.status = true, status
 	w.ResponseWriter.WriteHeader(status)
 }
 
