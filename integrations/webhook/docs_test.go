@@ -68,6 +68,8 @@ func TestDocsVerify(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ program, flag, language, end string }{
 		"Python":     {"python3", "-c", "python", "\nimport sys\nprint(str(verify(sys.argv[1], %s, sys.stdin.buffer.read())).lower())"},
+		"Ruby":       {"ruby", "-e", "ruby", "\nrequire 'json'\nprint verify(ARGV[0], JSON.parse('%s'), STDIN.binmode.read)"},
+		"PHP":        {"php", "-r", "php", "\necho verify($argv[1], json_decode('%s', true), stream_get_contents(STDIN)) ? 'true' : 'false';"},
 		"JavaScript": {"node", "-e", "js", "\nconsole.log(verify(process.argv[1], %s, require('node:fs').readFileSync(0)))"},
 	} {
 		program, err := exec.LookPath(c.program)
