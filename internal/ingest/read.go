@@ -116,6 +116,9 @@ func (s *Service) Replay(ctx context.Context, c *access.Caller, id patchbay.Even
 	if err != nil {
 		return nil, err
 	}
+	if err := c.Reach(record.Scope); err != nil {
+		return nil, err // it is seen from one of its further scopes, but would go to links of its own
+	}
 	t := s.o.Catalog.Type(record.Type)
 	if t == nil {
 		return nil, patchbay.Errorf(patchbay.CodeConflict, "the event's type %q is no longer in the catalog", record.Type)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -274,65 +273,6 @@ func (s *Service) Get(_ context.Context, c *access.Caller, id patchbay.LinkID) (
 	return s.view(l, compiled), nil
 }
 
-// List returns links in the order in which they were made, and whether there are more.
-func (s *Service) List(_ context.Context, c *access.Caller, f ListFilter) ([]View, bool, error) {
-	if err := c.Require(access.Read); err != nil {
-		return nil, false, err
-	}
-	scope := c.Scope
-	if f.Scope != nil {
-		if err := c.Reach(*f.Scope); err != nil {
-			return nil, false, err
-		}
-		scope = *f.Scope
-	}
-	s.mu.RLock()
-	var found []*patchbay.Link
-	for _, l := range s.stored {
-		if f.Integration != "" && l.Integration != f.Integration {
-			continue
-		}
-		if f.Effective && l.Reach.Covers(l.Scope, scope) && (c.Sees(l.Scope) || l.Visible) || !f.Effective && scope.Contains(l.Scope) {
-			found = append(found, l)
-		}
-	}
-	s.mu.RUnlock()
-	if f.Effective {
-		found = deepest(found)
-	}
-	slices.SortFunc(found, func(a, b *patchbay.Link) int { return int(min(max(a.ID-b.ID, -1), 1)) })
-	views := make([]View, 0, min(len(found), f.Limit))
-	for _, l := range found {
-		if l.ID <= f.After {
-			continue
-		}
-		if len(views) == f.Limit {
-			return views, true, nil
-		}
-		s.mu.RLock()
-		compiled := s.links[l.ID]
-		s.mu.RUnlock()
-		v := s.view(l, compiled)
-		if !c.Sees(l.Scope) { // inherited and visible: its title, not its settings
-			v.Settings, v.Filter, v.Body, v.Health, v.HookURL = json.RawMessage("{}"), nil, nil, nil, nil
-		}
-		views = append(views, *v)
-	}
-	return views, false, nil
-}
-
-// deepest leaves out links that a deeper one with the same integration and slot overrides.
-func deepest(found []*patchbay.Link) []*patchbay.Link {
-	depth := map[string]int{}
-	key := func(l *patchbay.Link) string { return l.Integration + "\x00" + l.Slot }
-	for _, l := range found {
-		if l.Slot != "" {
-			depth[key(l)] = max(depth[key(l)], l.Scope.Depth())
-		}
-	}
-	return slices.DeleteFunc(found, func(l *patchbay.Link) bool { return l.Slot != "" && l.Scope.Depth() < depth[key(l)] })
-}
-
 // Update changes a link. clear names fields that were sent as null; ifMatch, when not 0, is the revision that the
 // caller has read.
 func (s *Service) Update(ctx context.Context, c *access.Caller, id patchbay.LinkID, in Input, clear []string, ifMatch int) (*View, error) {
@@ -502,60 +442,4 @@ func (s *Service) try(ctx context.Context, l *deliver.Link, scope patchbay.Scope
 		r.Status, r.Error, r.Type = "failed", out.Error, out.Type
 	}
 	return r
-}
-
-// view turns a link into what the API shows.
-func (s *Service) view(l *patchbay.Link, c *compiled) *View {
-	v := &View{
-		ID: l.ID, Integration: l.Integration, Scope: l.Scope, Reach: l.Reach, Events: l.Events, Settings: json.RawMessage("{}"),
-		Filter: optional(l.Filter), Body: optional(l.Body), Slot: optional(l.Slot), StateReason: optional(l.StateReason),
-		Enabled: l.Enabled, State: l.State, Visible: l.Visible, Name: l.Name, Retry: l.Retry, Concurrency: l.Concurrency,
-		Rate: l.Rate, CreatedAt: l.CreatedAt, UpdatedAt: l.UpdatedAt, Revision: l.Revision,
-		DeletePath: fmt.Sprintf("/integrations/%s/link/%s", l.Integration, l.ID),
-	}
-	v.ShortName, v.Summary = s.summary(l, c)
-	if i, ok := s.o.Integrations[l.Integration]; ok {
-		v.Settings = i.Definition().Settings.Mask(l.Settings)
-	}
-	if v.Concurrency == 0 {
-		v.Concurrency = patchbay.DefaultConcurrency
-	}
-	if !l.Enabled {
-		v.State = patchbay.LinkDisabled
-	}
-	if c == nil {
-		return v
-	}
-	if c.broken != "" {
-		v.State, v.StateReason = patchbay.LinkDisabled, &c.broken
-		return v
-	}
-	h := s.o.Engine.Health(l.ID)
-	v.Health = &Health{Breaker: h.Breaker, Failures: h.Failures, InFlight: h.InFlight, Waiting: h.Waiting, FilterErrors: c.events.n.Load()}
-	if !h.FailingSince.IsZero() {
-		v.Health.FailingSince = &h.FailingSince
-	}
-	if last := c.events.last.Load(); last != nil {
-		v.Health.LastFilterError = *last
-	}
-	return v
-}
-
-func optional(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-// Describe returns a link and its short name, for what is told about it; false when there is no such link.
-func (s *Service) Describe(id patchbay.LinkID) (*patchbay.Link, string, bool) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	l, ok := s.stored[id]
-	if !ok {
-		return nil, "", false
-	}
-	short, _ := s.summary(l, s.links[id])
-	return l, short, true
 }

@@ -1,0 +1,144 @@
+package links
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/access"
+)
+
+// List returns links in the order in which they were made, and whether there are more.
+func (s *Service) List(_ context.Context, c *access.Caller, f ListFilter) ([]View, bool, error) {
+	if err := c.Require(access.Read); err != nil {
+		return nil, false, err
+	}
+	scope := c.Scope
+	if f.Scope != nil {
+		if err := c.Reach(*f.Scope); err != nil {
+			return nil, false, err
+		}
+		scope = *f.Scope
+	}
+	s.mu.RLock()
+	var found []*patchbay.Link
+	for _, l := range s.stored {
+		if f.Integration != "" && l.Integration != f.Integration {
+			continue
+		}
+		if f.Effective && l.Reach.Covers(l.Scope, scope) && (c.Sees(l.Scope) || l.Visible) || !f.Effective && scope.Contains(l.Scope) {
+			found = append(found, l)
+		}
+	}
+	s.mu.RUnlock()
+	if f.Effective {
+		found = deepest(found)
+	}
+	slices.SortFunc(found, func(a, b *patchbay.Link) int { return cmp.Compare(a.ID, b.ID) })
+	views := make([]View, 0, min(len(found), f.Limit))
+	for _, l := range found {
+		if l.ID <= f.After {
+			continue
+		}
+		if len(views) == f.Limit {
+			return views, true, nil
+		}
+		s.mu.RLock()
+		compiled := s.links[l.ID]
+		s.mu.RUnlock()
+		v := s.view(l, compiled)
+		if !c.Sees(l.Scope) { // inherited and visible: its title, not its settings
+			v.Settings, v.Filter, v.Body, v.Health, v.HookURL = json.RawMessage("{}"), nil, nil, nil, nil
+		}
+		views = append(views, *v)
+	}
+	return views, false, nil
+}
+
+// deepest leaves out the links that get no event at all, because a deeper one with the same integration and slot takes
+// every event that they could get. One that a deeper link takes only some events from is still in effect.
+func deepest(found []*patchbay.Link) []*patchbay.Link {
+	type place struct{ integration, slot string }
+	slots := map[place][]*patchbay.Link{}
+	for _, l := range found {
+		if l.Slot != "" {
+			at := place{l.Integration, l.Slot}
+			slots[at] = append(slots[at], l)
+		}
+	}
+	return slices.DeleteFunc(found, func(l *patchbay.Link) bool {
+		return slices.ContainsFunc(slots[place{l.Integration, l.Slot}], func(deeper *patchbay.Link) bool {
+			return deeper.Scope.Depth() > l.Scope.Depth() && deeper.Filter == "" && takesAll(deeper.Events, l.Events)
+		})
+	})
+}
+
+// takesAll reports whether every type that one of theirs selects is selected by one of ours. A pattern that selects
+// another's own text, its stars among it, selects whatever that one does.
+func takesAll(ours, theirs []patchbay.Pattern) bool {
+	for _, their := range theirs {
+		if !slices.ContainsFunc(ours, func(our patchbay.Pattern) bool { return our.Match(string(their)) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// view turns a link into what the API shows.
+func (s *Service) view(l *patchbay.Link, c *compiled) *View {
+	v := &View{
+		ID: l.ID, Integration: l.Integration, Scope: l.Scope, Reach: l.Reach, Events: l.Events, Settings: json.RawMessage("{}"),
+		Filter: optional(l.Filter), Body: optional(l.Body), Slot: optional(l.Slot), StateReason: optional(l.StateReason),
+		Enabled: l.Enabled, State: l.State, Visible: l.Visible, Name: l.Name, Retry: l.Retry, Concurrency: l.Concurrency,
+		Rate: l.Rate, CreatedAt: l.CreatedAt, UpdatedAt: l.UpdatedAt, Revision: l.Revision,
+		DeletePath: fmt.Sprintf("/integrations/%s/link/%s", l.Integration, l.ID),
+	}
+	v.ShortName, v.Summary = s.summary(l, c)
+	if i, ok := s.o.Integrations[l.Integration]; ok {
+		v.Settings = i.Definition().Settings.Mask(l.Settings)
+	}
+	if v.Concurrency == 0 {
+		v.Concurrency = patchbay.DefaultConcurrency
+	}
+	if !l.Enabled {
+		v.State = patchbay.LinkDisabled
+	}
+	if c == nil {
+		return v
+	}
+	if c.broken != "" {
+		v.State, v.StateReason = patchbay.LinkDisabled, &c.broken
+		return v
+	}
+	h := s.o.Engine.Health(l.ID)
+	v.Health = &Health{Breaker: h.Breaker, Failures: h.Failures, InFlight: h.InFlight, Waiting: h.Waiting, FilterErrors: c.events.n.Load()}
+	if !h.FailingSince.IsZero() {
+		v.Health.FailingSince = &h.FailingSince
+	}
+	if last := c.events.last.Load(); last != nil {
+		v.Health.LastFilterError = *last
+	}
+	return v
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// Describe returns a link and its short name, for what is told about it; false when there is no such link.
+func (s *Service) Describe(id patchbay.LinkID) (*patchbay.Link, string, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	l, ok := s.stored[id]
+	if !ok {
+		return nil, "", false
+	}
+	short, _ := s.summary(l, s.links[id])
+	return l, short, true
+}
