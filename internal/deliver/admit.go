@@ -62,9 +62,9 @@ func (e *Engine) Admit(event *patchbay.Event, links []*Link, newID func(int) int
 		if threads != nil {
 			it.thread = threads[i]
 		}
-		full := e.readyBytes+len(event.Payload) > readyBytes
+		full := e.readyBytes+len(event.Payload) > e.share(l)
 		behind := it.thread != "" && (l.queued || l.threads[it.thread] > 0)
-		if full || behind || l.waits(now) {
+		if full || behind || l.ready.n >= e.limits.laneReady || l.waits(now) {
 			a.Queue = append(a.Queue, it.row(event.ReceivedAt))
 			a.queued = append(a.queued, l)
 			continue
@@ -82,8 +82,8 @@ func (a *Admission) Commit() {
 		return
 	}
 	e := a.e
+	var gone []store.Queued
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	for i, l := range a.queued {
 		if l.link.holds() {
 			l.held++
@@ -91,11 +91,17 @@ func (a *Admission) Commit() {
 		e.noteQueued(l, a.Queue[i].Due)
 	}
 	for _, it := range a.items {
-		it.lane.ready.push(it)
-		it.lane.fresh++
+		if it.lane.removed { // in the meantime
+			e.readyBytes -= len(it.event.Payload)
+			gone = append(gone, it.row(it.ready))
+			continue
+		}
+		e.pushFresh(it)
 		e.kick(it.lane)
 	}
 	e.schedule()
+	e.mu.Unlock()
+	e.discard(gone)
 }
 
 // Abort takes back what Admit planned: nothing was stored.
@@ -106,5 +112,7 @@ func (a *Admission) Abort() {
 	for _, it := range a.items {
 		it.lane.releaseThread(it.thread)
 		e.readyBytes -= len(it.event.Payload)
+		e.followThread(it.lane, it.thread)
 	}
+	e.schedule()
 }

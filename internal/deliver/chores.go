@@ -11,18 +11,26 @@ import (
 // boundEvery is how often the age of what is held is looked at.
 const boundEvery = time.Minute
 
+// saveRetry is the pause before lanes that could not be written down are tried again.
+const saveRetry = time.Second
+
 // chores does what must not hold up sending: it writes lanes down, tells notices, and keeps holding within bounds.
 func (e *Engine) chores(ctx context.Context) {
 	tick := time.NewTicker(boundEvery)
 	defer tick.Stop()
+	again := time.NewTimer(time.Hour)
+	defer again.Stop()
 	for {
 		e.mu.Lock()
-		saves, notices := e.saves, e.notices
-		e.saves, e.notices = nil, nil
+		saves, notices, counts := e.saves, e.notices, e.counts
+		e.saves, e.notices, e.counts = nil, nil, nil
 		e.mu.Unlock()
-		for _, s := range latest(saves) {
-			if err := e.o.Store.SaveLane(ctx, s); err != nil && ctx.Err() == nil {
-				e.log.Warn("the state of a lane could not be written down; after a restart it begins afresh", "link", s.Link, "error", err)
+		if e.saveLanes(ctx, latest(saves)) > 0 {
+			again.Reset(saveRetry)
+		}
+		for _, id := range counts {
+			if err := e.countHeld(ctx, id); err != nil && ctx.Err() == nil {
+				e.log.Warn("what is held could not be counted", "link", id, "error", err)
 			}
 		}
 		for _, n := range notices {
@@ -34,10 +42,30 @@ func (e *Engine) chores(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-e.wakeChores:
+		case <-again.C:
 		case <-tick.C:
 			e.boundHeld(ctx)
 		}
 	}
+}
+
+// saveLanes writes lanes down. What could not be written is kept for the next time; it returns how many those are.
+func (e *Engine) saveLanes(ctx context.Context, saves []store.Lane) int {
+	var left []store.Lane
+	for _, s := range saves {
+		if err := e.o.Store.SaveLane(ctx, s); err != nil {
+			if ctx.Err() == nil {
+				e.log.Warn("the state of a lane could not be written down; trying again", "link", s.Link, "error", err)
+			}
+			left = append(left, s)
+		}
+	}
+	if len(left) > 0 {
+		e.mu.Lock()
+		e.saves = append(left, e.saves...)
+		e.mu.Unlock()
+	}
+	return len(left)
 }
 
 // latest keeps the last of several saves of one lane.
@@ -84,7 +112,7 @@ func (e *Engine) boundHeld(ctx context.Context) {
 			continue
 		}
 		e.mu.Lock()
-		if l := e.lanes[s.Link]; l != nil {
+		if l := e.lanes[s.Link]; l != nil && l.link.holds() { // else it has looked for itself
 			l.due, l.held = next, n
 		}
 		e.mu.Unlock()

@@ -48,9 +48,10 @@ func (e *Engine) decide(it *item, link *Link, out *Outcome) decision {
 	used := it.used
 	var pause time.Duration
 	if out.Throttled {
-		pause = e.throttlePause(it.lane)
-		if maxAge == 0 {
-			maxAge = throttledMost
+		var since time.Time
+		pause, since = e.throttling(it)
+		if !since.IsZero() && e.now().Sub(since) > throttledMost {
+			return decision{state: patchbay.DeliveryFailed, used: used, why: "the partner has asked to wait for seven days"}
 		}
 	} else {
 		if used >= len(schedule) {
@@ -74,10 +75,20 @@ func spread(d time.Duration, by float64) time.Duration {
 	return d + time.Duration(float64(d)*jitter*by)
 }
 
-func (e *Engine) throttlePause(l *lane) time.Duration {
+// throttling returns the pause after a 429 that names none, and since when the partner has been answering so.
+func (e *Engine) throttling(it *item) (time.Duration, time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return min(throttleFirst<<min(l.throttles, 10), throttleMost)
+	return throttlePause(it.lane, it.started), it.lane.throttledSince
+}
+
+// throttlePause doubles with every period of throttling. Attempts that were under way together make one.
+func throttlePause(l *lane, started time.Time) time.Duration {
+	periods := l.throttles
+	if periods > 0 && started.Before(l.throttledAt) {
+		periods--
+	}
+	return min(throttleFirst<<min(periods, 10), throttleMost)
 }
 
 // overAge decides about a delivery that became too old while it waited, before it is sent.
@@ -118,12 +129,12 @@ func (e *Engine) finish(it *item, link *Link, d decision, out *Outcome) *item {
 		o.Next = &row
 	}
 	if out != nil {
-		if l.link.Host == "" && out.Host != "" {
+		if l.link.Host == "" && out.Host != "" && l.link.Revision == link.Revision {
 			learned := *l.link
 			learned.Host = out.Host
 			l.link = &learned
 		}
-		e.consequences(l, out)
+		e.consequences(l, it.started, out)
 	}
 	e.release(it)
 	e.unrecorded++
@@ -156,8 +167,7 @@ func (e *Engine) abandon(it *item) *item {
 	defer e.mu.Unlock()
 	e.release(it)
 	if !it.queued { // Stop gives it a place in the queue
-		it.lane.ready.push(it)
-		it.lane.fresh++
+		e.pushFresh(it)
 		e.readyBytes += len(it.event.Payload)
 	}
 	e.leave()
@@ -171,27 +181,26 @@ func (e *Engine) recorded(it *item, d decision) {
 	l := it.lane
 	e.unrecorded--
 	if it.queued {
-		delete(l.loaded, it.delivery)
+		l.letGo(it.delivery)
 	}
 	l.releaseThread(it.thread)
 	switch {
 	case d.state == patchbay.DeliveryPending:
 		e.noteQueued(l, d.due)
-	case it.thread != "" && l.queued: // its successor may be waiting
-		e.noteDue(l, e.now())
-		e.kick(l)
+	case it.thread != "":
+		e.followThread(l, it.thread)
 	case l.queued && len(l.loaded) == 0 && l.due.IsZero() && !l.loading:
 		l.queued = false
 	}
 	e.schedule()
 }
 
-// consequences is what an attempt means for its lane.
-func (e *Engine) consequences(l *lane, out *Outcome) {
+// consequences is what an attempt, begun at a time, means for its lane.
+func (e *Engine) consequences(l *lane, started time.Time, out *Outcome) {
 	now := e.now()
 	switch {
 	case out.Verdict == patchbay.VerdictDelivered:
-		l.throttles = 0
+		l.throttles, l.throttledSince = 0, time.Time{}
 		if !l.failingSince.IsZero() {
 			if l.failures >= failingAfter {
 				e.notice(l, NoticeRecovered, "a delivery succeeded")
@@ -200,33 +209,35 @@ func (e *Engine) consequences(l *lane, out *Outcome) {
 			e.saveLane(l)
 		}
 		l.proven = true
-		l.window = min(2*l.window, patchbay.MaxConcurrency)
+		l.window = min(2*l.window, l.most())
 		return
 	case out.Throttled:
 		pause := max(out.RetryAfter, 0)
 		if pause == 0 {
-			pause = min(throttleFirst<<min(l.throttles, 10), throttleMost)
+			pause = throttlePause(l, started)
 		}
-		l.throttles++
-		l.throttled = now.Add(min(pause, retryAfterMost))
+		if l.throttles == 0 {
+			l.throttledSince = now
+		}
+		if l.throttles == 0 || !started.Before(l.throttledAt) {
+			l.throttles++
+			l.throttledAt = now
+		}
+		if at := now.Add(min(pause, retryAfterMost)); at.After(l.throttled) {
+			l.throttled = at
+		}
 		return
 	}
 	l.proven = false
-	l.window = max(1, l.window/2)
+	l.window = max(1, min(l.window, l.most())/2)
 	first := l.failingSince.IsZero()
 	if first {
 		l.failingSince = now
 	}
 	if out.Verdict == patchbay.VerdictRetry { // a partner that answers "no" is alive: the breaker is not for it
-		l.failures++
-		if l.failures >= breakAfter {
-			doublings := min(l.failures-breakAfter, 10)
-			l.openUntil = now.Add(spread(min(breakFirst<<doublings, breakMost), e.random()))
-		}
-		if l.failures == failingAfter {
-			e.notice(l, NoticeFailing, out.Error)
-		}
+		e.failed(l, started, out)
 	}
+	e.slimDown(l)
 	if first || l.failures == failingAfter || l.failures >= breakAfter {
 		e.saveLane(l)
 	}
@@ -235,6 +246,30 @@ func (e *Engine) consequences(l *lane, out *Outcome) {
 		e.notice(l, NoticeDisabled, out.Error)
 	case now.Sub(l.failingSince) >= e.o.DisableAfter:
 		e.notice(l, NoticeDisabled, "no delivery has succeeded since "+l.failingSince.UTC().Format(time.RFC3339))
+	}
+}
+
+// failed counts a failure, and opens the breaker after many. What was under way together when it opened is one failed
+// probe and not many.
+func (e *Engine) failed(l *lane, started time.Time, out *Outcome) {
+	if !l.openedAt.IsZero() && l.failures >= breakAfter && started.Before(l.openedAt) {
+		return
+	}
+	l.failures++
+	if l.failures >= breakAfter {
+		doublings := min(l.failures-breakAfter, 10)
+		l.openedAt = e.now()
+		l.openUntil = l.openedAt.Add(spread(min(breakFirst<<doublings, breakMost), e.random()))
+	}
+	if l.failures == failingAfter {
+		e.notice(l, NoticeFailing, out.Error)
+	}
+}
+
+// slimDown gives memory back that a lane took while it worked, when it does not any more.
+func (e *Engine) slimDown(l *lane) {
+	if l.ready.n-l.fresh > loadBelow {
+		e.forgetLoaded(l)
 	}
 }
 

@@ -29,7 +29,8 @@ const (
 	hostCap = 64
 	// laneReady is how many deliveries of one link wait in memory for a slot; the rest waits in the store.
 	laneReady = 4096
-	// readyBytes bounds the payloads of all deliveries that wait in memory.
+	// readyBytes bounds the payloads of all deliveries that wait in memory. Lanes that do not work get at most half,
+	// so that a backlog of theirs leaves room for those that do.
 	readyBytes = 48 << 20
 	// loadBatch is how many deliveries are read from the queue at a time, loadBelow when the next ones are.
 	loadBatch = 256
@@ -46,6 +47,9 @@ const (
 	// sweepEvery is how often both are looked at while anything is in memory.
 	sweepEvery = 100 * time.Millisecond
 )
+
+// limits are those of the constants that tests lower.
+type limits struct{ laneReady, readyBytes, hostCap int }
 
 // Link is a link as the engine needs it: checked, decoded, ready to send.
 type Link struct {
@@ -145,23 +149,30 @@ type Engine struct {
 	tenants    map[string]*tenant
 	runnable   fifo[*tenant] // tenants that have a runnable lane
 	slots      slots
-	parked     [classes]fifo[*lane] // lanes that wait for a slot of their class
+	parked     [classes]turns // lanes that wait for a slot of their class
+	freed      fifo[*host]    // hosts at which there is room and lanes may wait
 	timers     timers
 	active     activeList // attempts under way, the oldest first
+	sweepAt    time.Time  // when to sweep; zero: there is nothing to look at
+	fresh      []*lane    // lanes that may have fresh deliveries in memory
+	leaving    []parking  // on their way from memory to the queue
 	readyBytes int
 	unrecorded int
 	loads      fifo[*lane]
 	notices    []Notice
 	saves      []store.Lane
+	counts     []patchbay.LinkID // were paused, and how much they hold is to be counted
+	limits     limits
 	workers    int
+	started    bool
 	stopping   bool
 
-	wakeClock, wakeLoader, wakeChores chan struct{}
-	idle                              chan struct{} // closed by the last worker while stopping
-	cancel                            context.CancelFunc
-	sendCtx                           context.Context
-	cancelSends                       context.CancelFunc
-	owned                             sync.WaitGroup
+	wakeClock, wakeLoader, wakeParker, wakeChores chan struct{}
+	idle                                          chan struct{} // closed by the last worker while stopping
+	cancel                                        context.CancelFunc
+	sendCtx                                       context.Context
+	cancelSends                                   context.CancelFunc
+	owned                                         sync.WaitGroup
 }
 
 // New makes an engine. Links are put in with SetLink before Start.
@@ -191,8 +202,10 @@ func New(o Options) *Engine {
 		o: o, log: o.Log, now: o.Now, random: o.Random,
 		lanes: map[patchbay.LinkID]*lane{}, hosts: map[string]*host{}, tenants: map[string]*tenant{},
 		slots:      slots{cap: o.InFlight},
+		limits:     limits{laneReady: laneReady, readyBytes: readyBytes, hostCap: hostCap},
 		wakeClock:  make(chan struct{}, 1),
 		wakeLoader: make(chan struct{}, 1),
+		wakeParker: make(chan struct{}, 1),
 		wakeChores: make(chan struct{}, 1),
 		idle:       make(chan struct{}),
 	}
@@ -215,13 +228,17 @@ func (e *Engine) Start(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := e.dropDeleted(ctx, waited); err != nil {
+		return err
+	}
 	run, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
 
 	e.mu.Lock()
+	e.started = true
 	for _, saved := range lanes {
 		if l := e.lanes[saved.Link]; l != nil {
-			l.restore(saved)
+			l.restore(saved, e.now())
 		}
 	}
 	for id, due := range waited {
@@ -238,7 +255,38 @@ func (e *Engine) Start(ctx context.Context) error {
 	e.owned.Go(func() { e.clock(run) })
 	e.owned.Go(func() { e.loader(run) })
 	e.owned.Go(func() { e.loader(run) })
+	e.owned.Go(func() { e.parker(run) })
 	e.owned.Go(func() { e.chores(run) })
+	return nil
+}
+
+// dropDeleted cancels what waits for links that do not exist any more: the process ended, or the disk was full, between
+// the two writes of a deletion. Links that exist and cannot be used keep what they have.
+func (e *Engine) dropDeleted(ctx context.Context, waited map[patchbay.LinkID]time.Time) error {
+	unknown := map[patchbay.LinkID]bool{}
+	e.mu.Lock()
+	for id := range waited {
+		if e.lanes[id] == nil {
+			unknown[id] = true
+		}
+	}
+	e.mu.Unlock()
+	if len(unknown) == 0 {
+		return nil
+	}
+	links, err := e.o.Store.AllLinks(ctx)
+	if err != nil {
+		return patchbay.Internal("reading the links", err)
+	}
+	for i := range links {
+		delete(unknown, links[i].ID)
+	}
+	before := patchbay.DeliveryID(patchbay.FirstIDAt(e.now().Add(time.Second)))
+	for id := range unknown {
+		if err := e.o.Store.SaveLane(ctx, store.Lane{Link: id, DropBefore: before}); err != nil {
+			return patchbay.Internal("dropping what waits for a link that was deleted", err)
+		}
+	}
 	return nil
 }
 
@@ -256,7 +304,9 @@ func (e *Engine) countHeld(ctx context.Context, id patchbay.LinkID) error {
 		return patchbay.Internal("counting what is held", err)
 	}
 	e.mu.Lock()
-	l.held = n
+	if l.link.holds() {
+		l.held = n
+	}
 	e.mu.Unlock()
 	return nil
 }
@@ -293,6 +343,12 @@ func (e *Engine) Stop(ctx context.Context) error {
 	for _, l := range e.lanes {
 		rest = append(rest, e.takeFresh(l, time.Time{})...)
 	}
+	for _, p := range e.leaving {
+		if !p.l.removed {
+			rest = append(rest, p.q...)
+		}
+	}
+	e.leaving = nil
 	e.mu.Unlock()
 	if len(rest) > 0 {
 		if err := e.o.Store.Enqueue(back, rest); err != nil {
@@ -303,33 +359,39 @@ func (e *Engine) Stop(ctx context.Context) error {
 }
 
 // SetLink puts a link in, or takes over a change of it. The change holds for every attempt that begins afterwards.
-func (e *Engine) SetLink(ctx context.Context, link *Link) error {
+func (e *Engine) SetLink(_ context.Context, link *Link) error {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	l := e.lanes[link.ID]
 	if l == nil {
 		l = e.newLane(link)
 		e.lanes[link.ID] = l
-		e.mu.Unlock()
+		if e.started && link.Revision > 1 { // it could not be used before, so something may have waited for that
+			e.noteQueued(l, e.now())
+		}
 		return nil
 	}
 	held := l.link.holds()
-	l.configure(link)
-	var park []store.Queued
+	e.configure(l, link)
 	switch {
 	case link.holds():
-		park = e.takeFresh(l, time.Time{})
-		e.forgetLoaded(l)
+		park := e.takeFresh(l, time.Time{})
 		l.held += len(park)
+		e.handOver(l, park)
+		e.forgetLoaded(l)
+		if !held {
+			e.counts = append(e.counts, l.link.ID)
+			wake(e.wakeChores)
+		}
 	case held: // resumed: everything that waits is looked at again, and the breaker starts afresh
 		l.held = 0
 		l.heal()
 		e.saveLane(l)
-		l.due = e.now()
+		e.noteDue(l, e.now())
 	}
 	e.kick(l)
 	e.schedule()
-	e.mu.Unlock()
-	return e.park(ctx, l, park)
+	return nil
 }
 
 // RemoveLink cancels what waits for a link that was deleted.
@@ -337,39 +399,25 @@ func (e *Engine) RemoveLink(ctx context.Context, id patchbay.LinkID, dropBefore 
 	e.mu.Lock()
 	l := e.lanes[id]
 	delete(e.lanes, id)
-	var park []store.Queued
+	var gone []store.Queued
 	if l != nil {
-		l.removed = true
-		park = e.takeFresh(l, time.Time{})
 		e.forgetLoaded(l)
+		gone = e.takeFresh(l, time.Time{})
+		l.removed = true
+		e.leaveTenant(l)
 	}
 	e.mu.Unlock()
-	// Fresh deliveries get a row first, so that dropping finds them and the floor can move on.
-	if err := e.park(ctx, l, park); err != nil {
-		return err
-	}
-	return e.o.Store.SaveLane(ctx, store.Lane{Link: id, DropBefore: dropBefore})
-}
-
-// park gives deliveries that wait in memory a place in the queue.
-func (e *Engine) park(ctx context.Context, l *lane, q []store.Queued) error {
-	if len(q) == 0 {
-		return nil
-	}
-	if err := e.o.Store.Enqueue(ctx, q); err != nil {
-		// They are still unrecorded in the store's floor, so a restart finds them; until then keep them here.
-		e.log.Warn("deliveries could not be moved to the queue; trying again", "link", l.link.ID, "count", len(q), "error", err)
+	e.discard(gone)
+	drop := store.Lane{Link: id, DropBefore: dropBefore}
+	if err := e.o.Store.SaveLane(ctx, drop); err != nil {
+		// The link is gone all the same, and nothing is sent over it any more: the chores write it down later, and
+		// if they cannot either, the next start does.
+		e.log.Warn("what waits for a deleted link could not be dropped; trying again", "link", id, "error", err)
 		e.mu.Lock()
-		l.orphans = append(l.orphans, q...)
+		e.saves = append(e.saves, drop)
 		e.mu.Unlock()
-		return nil
+		wake(e.wakeChores)
 	}
-	e.mu.Lock()
-	for i := range q {
-		l.releaseThread(q[i].Thread)
-	}
-	e.noteQueued(l, e.now())
-	e.mu.Unlock()
 	return nil
 }
 

@@ -55,6 +55,41 @@ func (f *fifo[T]) filter(keep func(T) bool) {
 	}
 }
 
+// turns holds lanes that wait for the same thing; tenants take turns, and the lanes of one tenant too. Its zero value
+// is empty.
+type turns struct {
+	lanes map[*tenant]*fifo[*lane]
+	order fifo[*tenant]
+	n     int
+}
+
+func (t *turns) push(l *lane) {
+	mine := t.lanes[l.tenant]
+	if mine == nil {
+		if t.lanes == nil {
+			t.lanes = map[*tenant]*fifo[*lane]{}
+		}
+		mine = &fifo[*lane]{}
+		t.lanes[l.tenant] = mine
+		t.order.push(l.tenant)
+	}
+	mine.push(l)
+	t.n++
+}
+
+// pop returns the next lane; there must be one.
+func (t *turns) pop() *lane {
+	first, _ := t.order.pop()
+	mine := t.lanes[first]
+	l, _ := mine.pop()
+	if t.n--; mine.n > 0 {
+		t.order.push(first)
+	} else {
+		delete(t.lanes, first)
+	}
+	return l
+}
+
 // timers is a heap of lanes by the time at which they want to be looked at.
 type timers []*lane
 
@@ -115,6 +150,9 @@ func (a *activeList) add(it *item) {
 	a.last = it
 	a.n++
 }
+
+// has reports whether an attempt at the item is under way.
+func (a *activeList) has(it *item) bool { return it.prev != nil || a.first == it }
 
 func (a *activeList) remove(it *item) {
 	if it.prev != nil {

@@ -62,26 +62,33 @@ type lane struct {
 	tenant *tenant
 
 	ready  fifo[*item]
-	fresh  int                              // how many of ready have no row in the queue
-	loaded map[patchbay.DeliveryID]struct{} // rows of the queue that are in memory, until their result is durable
-	// threads counts, by thread, deliveries in memory that are not decided; only of integrations with threads.
+	fresh  int  // how many of ready have no row in the queue
+	listed bool // in Engine.fresh
+	// loaded counts, by delivery, who has it in hand: rows of the queue that are in memory until their result is
+	// durable, and those that are being changed by hand. No load brings them in.
+	loaded map[patchbay.DeliveryID]int
+	// threads counts, by thread, deliveries in memory that are not decided; only of integrations with threads. moved
+	// holds those that were released while a load is under way: what it read of them is out of date.
 	threads map[string]int
+	moved   map[string]struct{}
 
 	inflight, window, slow int
 	proven                 bool // has succeeded, and not failed since
 	failures               int
 	failingSince           time.Time
-	openUntil              time.Time // the breaker's next probe
+	openedAt, openUntil    time.Time // when the breaker opened, and its next probe
 	throttled              time.Time // the partner wants us to wait until then
-	throttles              int       // in a row
+	throttles              int       // periods of it in a row
+	throttledAt            time.Time // when the period began that throttled ends
+	throttledSince         time.Time // when the first of them began
 	limiter                *rate.Limiter
 	limited                time.Time // the rate allows the next one then
 
 	queued         bool      // there may be rows in the queue
 	due            time.Time // when the first of those not in memory may be due; zero: none
 	loading, dirty bool
+	size           int // the largest payload of the last load
 	held           int // how many deliveries are held, about
-	orphans        []store.Queued
 	removed        bool
 
 	place  place
@@ -90,20 +97,23 @@ type lane struct {
 }
 
 func (e *Engine) newLane(link *Link) *lane {
-	l := &lane{window: firstWindow, loaded: map[patchbay.DeliveryID]struct{}{}, threads: map[string]int{}}
-	name := link.Scope.Tenant()
-	t := e.tenants[name]
-	if t == nil {
-		t = &tenant{}
-		e.tenants[name] = t
-	}
-	l.tenant = t
-	l.configure(link)
+	l := &lane{window: firstWindow, loaded: map[patchbay.DeliveryID]int{}, threads: map[string]int{}}
+	e.configure(l, link)
 	return l
 }
 
-// configure takes over a link's limits.
-func (l *lane) configure(link *Link) {
+// configure takes over a link's tenant and limits.
+func (e *Engine) configure(l *lane, link *Link) {
+	if name := link.Scope.Tenant(); l.tenant == nil || l.tenant.name != name {
+		e.leaveTenant(l)
+		t := e.tenants[name]
+		if t == nil {
+			t = &tenant{name: name}
+			e.tenants[name] = t
+		}
+		t.links++
+		l.tenant = t
+	}
 	if l.link == nil || l.link.Rate != link.Rate {
 		l.limiter, l.limited = nil, time.Time{}
 		if link.Rate > 0 {
@@ -113,8 +123,21 @@ func (l *lane) configure(link *Link) {
 	l.link = link
 }
 
-func (l *lane) restore(s store.Lane) {
+// leaveTenant forgets the lane's tenant when it was its last lane.
+func (e *Engine) leaveTenant(l *lane) {
+	if l.tenant == nil {
+		return
+	}
+	if l.tenant.links--; l.tenant.links == 0 {
+		delete(e.tenants, l.tenant.name)
+	}
+}
+
+func (l *lane) restore(s store.Lane, now time.Time) {
 	l.failures, l.failingSince, l.openUntil = s.Failures, s.FailingSince, s.OpenUntil
+	if most := now.Add(spread(breakMost, 1)); l.openUntil.After(most) {
+		l.openUntil = most // the clock has been set back
+	}
 	if l.failures > 0 {
 		l.window = 1
 	}
@@ -122,7 +145,8 @@ func (l *lane) restore(s store.Lane) {
 
 // heal forgets failures.
 func (l *lane) heal() {
-	l.failures, l.failingSince, l.openUntil, l.throttled, l.throttles = 0, time.Time{}, time.Time{}, time.Time{}, 0
+	l.failures, l.failingSince, l.openUntil = 0, time.Time{}, time.Time{}
+	l.throttled, l.throttles, l.throttledSince = time.Time{}, 0, time.Time{}
 	l.window = max(l.window, firstWindow)
 }
 
@@ -131,11 +155,23 @@ func (l *lane) limit() int {
 	if l.failures >= breakAfter {
 		return 1 // a probe
 	}
-	most := l.link.Concurrency
-	if most == 0 {
-		most = patchbay.DefaultConcurrency
+	return min(l.window, l.most())
+}
+
+// most is how many attempts may be under way when all goes well.
+func (l *lane) most() int {
+	if l.link.Concurrency == 0 {
+		return patchbay.DefaultConcurrency
 	}
-	return min(l.window, most)
+	return l.link.Concurrency
+}
+
+// share is how far memory may be filled for the lane to add to it.
+func (e *Engine) share(l *lane) int {
+	if l.class() == proven {
+		return e.limits.readyBytes
+	}
+	return e.limits.readyBytes / 2
 }
 
 // blockedUntil returns until when nothing may be sent; a time that is not after now blocks nothing.
@@ -150,11 +186,10 @@ func (l *lane) blockedUntil() time.Time {
 	return at
 }
 
-// waits reports whether a fresh delivery must go to the queue rather than into memory: the lane holds, is blocked, or
-// has a backlog there that comes first.
+// waits reports whether a fresh delivery must go to the queue rather than into memory although there is room for it: the
+// lane holds, is blocked, or has a backlog there that comes first.
 func (l *lane) waits(now time.Time) bool {
-	return l.link.holds() || l.blockedUntil().After(now) || l.ready.n >= laneReady ||
-		(l.queued && !l.due.IsZero() && !l.due.After(now))
+	return l.link.holds() || l.blockedUntil().After(now) || (l.queued && !l.due.IsZero() && !l.due.After(now))
 }
 
 func (l *lane) class() class {
@@ -183,6 +218,39 @@ func (l *lane) releaseThread(thread string) {
 	if l.threads[thread]--; l.threads[thread] <= 0 {
 		delete(l.threads, thread)
 	}
+	if l.loading {
+		if l.moved == nil {
+			l.moved = map[string]struct{}{}
+		}
+		l.moved[thread] = struct{}{}
+	}
+}
+
+// followThread looks for those that wait behind a delivery of a thread, which is in memory no more.
+func (e *Engine) followThread(l *lane, thread string) {
+	if thread != "" && l.queued {
+		e.noteDue(l, e.now())
+		e.kick(l)
+	}
+}
+
+// letGo gives a delivery of the queue out of one hand.
+func (l *lane) letGo(id patchbay.DeliveryID) {
+	if l.loaded[id]--; l.loaded[id] <= 0 {
+		delete(l.loaded, id)
+	}
+}
+
+// pushFresh puts a delivery that has no place in the queue among those that are ready.
+func (e *Engine) pushFresh(it *item) {
+	l := it.lane
+	l.ready.push(it)
+	l.fresh++
+	if !l.listed {
+		l.listed = true
+		e.fresh = append(e.fresh, l)
+		e.sweepSoon()
+	}
 }
 
 // takeFresh takes the fresh deliveries out of memory that became ready before the given time (zero: all of them), so
@@ -209,11 +277,15 @@ func (e *Engine) takeFresh(l *lane, before time.Time) []store.Queued {
 
 // forgetLoaded drops what was loaded from the queue and not begun; the rows are still there.
 func (e *Engine) forgetLoaded(l *lane) {
+	if l.ready.n == l.fresh {
+		return
+	}
 	l.ready.filter(func(it *item) bool {
 		if it.queued {
-			delete(l.loaded, it.delivery)
+			l.letGo(it.delivery)
 			l.releaseThread(it.thread)
 			e.readyBytes -= len(it.event.Payload)
+			e.noteDue(l, it.event.ReceivedAt)
 		}
 		return !it.queued
 	})
@@ -246,6 +318,9 @@ func (e *Engine) noteDue(l *lane, due time.Time) {
 
 // saveLane has what must survive a restart written down by the chores.
 func (e *Engine) saveLane(l *lane) {
+	if l.removed {
+		return
+	}
 	e.saves = append(e.saves, store.Lane{
 		Link: l.link.ID, FailingSince: l.failingSince, Failures: l.failures, OpenUntil: l.openUntil,
 	})

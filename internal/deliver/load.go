@@ -36,85 +36,171 @@ func (e *Engine) loader(ctx context.Context) {
 // load fills one lane. The lane's mark "loading" keeps it to one loader at a time.
 func (e *Engine) load(ctx context.Context, l *lane) {
 	e.mu.Lock()
-	l.dirty = false
-	room := min(loadBatch, 1+(readyBytes-e.readyBytes)/patchbay.MaxEventBody*8)
-	skipped := make(map[patchbay.DeliveryID]struct{}, len(l.loaded))
+	l.dirty, l.moved = false, nil
+	link := l.link
+	if l.removed || e.stopping || link.holds() {
+		l.loading = false // whoever lets the lane go on sets due
+		e.mu.Unlock()
+		return
+	}
+	room := e.room(l)
+	if room < 1 { // memory is full: others make room
+		l.loading = false
+		l.due = e.now().Add(loadRetry)
+		e.arm(l, l.due)
+		e.mu.Unlock()
+		return
+	}
+	skipped := make(map[patchbay.DeliveryID]struct{}, len(l.loaded)+room)
 	for id := range l.loaded {
 		skipped[id] = struct{}{}
 	}
-	stop := l.removed || e.stopping || l.link.holds() || room <= 0
-	id := l.link.ID
 	e.mu.Unlock()
-	if stop {
-		e.loaded(l, nil, time.Time{}, stop)
-		return
-	}
 	skip := func(d patchbay.DeliveryID) bool { _, ok := skipped[d]; return ok }
-	claimed, err := e.o.Store.Due(ctx, id, e.now(), room, skip)
+	claimed, err := e.o.Store.Due(ctx, link.ID, e.now(), room, skip)
 	var next time.Time
 	if err == nil && len(claimed) < room {
 		for i := range claimed {
 			skipped[claimed[i].Delivery] = struct{}{}
 		}
-		next, _, err = e.o.Store.NextDue(ctx, id, skip)
+		next, _, err = e.o.Store.NextDue(ctx, link.ID, skip)
 	} else if err == nil {
 		next = e.now() // there is more
 	}
+	if err == nil && link.Definition.Threads {
+		claimed, err = e.rethread(ctx, l, link, claimed)
+	}
 	if err != nil {
 		if ctx.Err() == nil {
-			e.log.Error("deliveries could not be read from the queue; trying again", "link", id, "error", err)
+			e.log.Error("deliveries could not be read from the queue; trying again", "link", link.ID, "error", err)
 		}
-		next = e.now().Add(loadRetry)
+		claimed, next = nil, e.now().Add(loadRetry)
 	}
-	e.loaded(l, claimed, next, false)
+	e.loaded(l, claimed, next)
+}
+
+// room is how many deliveries may be loaded into a lane: as many as it sends in a short while, as far as there is
+// memory for them. A lane that has nothing in memory may nearly always have one, so that no lane waits for good.
+func (e *Engine) room(l *lane) int {
+	n := min(loadBatch, 16*l.limit())
+	if l.link.Rate > 0 {
+		n = min(n, max(1, int(10*l.link.Rate)))
+	}
+	size := l.size
+	if size == 0 {
+		size = patchbay.MaxEventBody // before the first load anything is possible
+	}
+	n = min(n, (e.share(l)-e.readyBytes)/max(size, 1024))
+	if n < 1 && l.ready.n == 0 && l.inflight == 0 && e.readyBytes < 2*e.limits.readyBytes {
+		return 1
+	}
+	return n
+}
+
+// rethread puts deliveries into their threads that were in memory when a process died: recovery does not know threads.
+// It returns the others; those that it moved are found by the next load, in their order.
+func (e *Engine) rethread(ctx context.Context, l *lane, link *Link, claimed []store.Claimed) ([]store.Claimed, error) {
+	var moved []store.Queued
+	kept := claimed[:0]
+	for i := range claimed {
+		if c := &claimed[i]; c.Thread == "" {
+			if c.Thread = e.o.Catalog.Thread(&c.Event, link.Definition); c.Thread != "" {
+				moved = append(moved, c.Queued)
+				continue
+			}
+		}
+		kept = append(kept, claimed[i])
+	}
+	if len(moved) == 0 {
+		return kept, nil
+	}
+	e.mu.Lock()
+	mine := moved[:0]
+	for _, q := range moved {
+		if l.loaded[q.Delivery] == 0 && !l.removed { // else somebody has it in hand
+			l.loaded[q.Delivery]++
+			mine = append(mine, q)
+		}
+	}
+	e.mu.Unlock()
+	err := e.o.Store.Enqueue(ctx, mine)
+	e.mu.Lock()
+	for i := range mine {
+		l.letGo(mine[i].Delivery)
+	}
+	l.dirty = true
+	var gone []store.Queued
+	if l.removed && err == nil {
+		gone = mine
+	}
+	e.mu.Unlock()
+	e.discard(gone)
+	return kept, err
 }
 
 // loaded puts what was read into the lane. next is when the first of the rest is due, zero when there is none.
-func (e *Engine) loaded(l *lane, claimed []store.Claimed, next time.Time, stopped bool) {
+func (e *Engine) loaded(l *lane, claimed []store.Claimed, next time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	l.loading = false
-	if stopped {
-		return // whoever lets the lane go on sets due
-	}
 	now := e.now()
-	dirtyDue := l.due
+	l.loading = false
+	lowered := l.due
 	l.due = next
 	if l.dirty {
-		e.noteDue(l, dirtyDue)
+		e.noteDue(l, lowered)
 		e.noteDue(l, now)
 	}
 	if l.removed || e.stopping || l.link.holds() {
 		return
 	}
-	blocked := false
+	pushed, behind := 0, false
 	for i := range claimed {
 		c := &claimed[i]
-		if _, twice := l.loaded[c.Delivery]; twice {
-			continue // its row was written while this load was under way
+		if l.loaded[c.Delivery] > 0 {
+			continue // it came into somebody's hand while this load was under way, who looks again afterwards
 		}
-		if c.Thread != "" && l.threads[c.Thread] > 0 {
-			blocked = true // its predecessor is in memory, and looks for it when it is done
-			continue
+		if c.Thread != "" {
+			if _, moved := l.moved[c.Thread]; moved {
+				e.noteDue(l, now) // its predecessor may have got a place in the queue since this was read
+				continue
+			}
+			if l.threads[c.Thread] > 0 {
+				behind = true // its predecessor is in memory, and looks for it when it is done
+				continue
+			}
 		}
-		l.loaded[c.Delivery] = struct{}{}
-		l.holdThread(c.Thread)
-		event := c.Event // a copy, so that one item does not keep the whole batch in memory
-		e.readyBytes += len(event.Payload)
-		l.ready.push(&item{
-			lane: l, delivery: c.Delivery, event: &event, revision: c.Revision, queued: true,
-			attempts: c.Attempts, used: c.Used, thread: c.Thread, ready: now,
-		})
+		if pushed == 0 {
+			l.size = 0
+		}
+		pushed++
+		e.pushLoaded(l, c, now)
 	}
-	if blocked && len(claimed) < loadBatch {
-		// NextDue saw those that were left out as due; without this they would be read again and again.
-		if !l.dirty && !l.due.After(now) {
-			l.due = now.Add(loadRetry)
-		}
+	// What was left out counts as due in the store, or was not looked at by NextDue. Without a pause it would be read
+	// again and again, without a time never.
+	later := now.Add(loadRetry)
+	switch {
+	case l.dirty || len(l.moved) > 0:
+	case behind && l.due.IsZero(), pushed == 0 && !l.due.IsZero() && !l.due.After(now):
+		l.due = later
+	case behind && l.due.After(later):
+		l.due = later
 	}
 	if l.due.IsZero() && len(l.loaded) == 0 {
 		l.queued = false
 	}
 	e.kick(l)
 	e.schedule()
+}
+
+// pushLoaded puts a delivery of the queue among those that are ready.
+func (e *Engine) pushLoaded(l *lane, c *store.Claimed, now time.Time) {
+	l.loaded[c.Delivery]++
+	l.holdThread(c.Thread)
+	event := c.Event // a copy, so that one item does not keep the whole batch in memory
+	l.size = max(l.size, len(event.Payload))
+	e.readyBytes += len(event.Payload)
+	l.ready.push(&item{
+		lane: l, delivery: c.Delivery, event: &event, revision: c.Revision, queued: true,
+		attempts: c.Attempts, used: c.Used, thread: c.Thread, ready: now,
+	})
 }

@@ -1,12 +1,6 @@
 package deliver
 
-import (
-	"container/heap"
-	"context"
-	"time"
-
-	"github.com/patchbay/patchbay/internal/store"
-)
+import "time"
 
 // class says how much trust a lane has earned. Of the slots, and of those of one host, failing lanes get at most half,
 // unproven ones a quarter, and both together three quarters: a lane that works always finds room, and a new one does
@@ -47,11 +41,16 @@ func (s *slots) total() int { return s.n[proven] + s.n[unproven] + s.n[failing] 
 type host struct {
 	name    string
 	slots   slots
-	waiting [classes]fifo[*lane]
+	waiting [classes]turns
+	freed   bool // in Engine.freed
 }
+
+func (h *host) waits() int { return h.waiting[proven].n + h.waiting[unproven].n + h.waiting[failing].n }
 
 // tenant has a fair share of the slots.
 type tenant struct {
+	name   string
+	links  int
 	lanes  fifo[*lane]
 	listed bool // in Engine.runnable
 }
@@ -70,7 +69,7 @@ func (e *Engine) kick(l *lane) {
 		switch {
 		case l.due.After(now):
 			e.arm(l, l.due)
-		case l.ready.n < loadBelow && !l.loading:
+		case !l.loading && l.ready.n < min(loadBelow, 8*l.limit()):
 			l.loading = true
 			e.loads.push(l)
 			wake(e.wakeLoader)
@@ -103,7 +102,10 @@ func (e *Engine) pick() *item {
 	for !e.stopping && e.unrecorded < unrecordedMost {
 		t, ok := e.runnable.pop()
 		if !ok {
-			return nil
+			if !e.refill() {
+				return nil
+			}
+			continue
 		}
 		l, _ := t.lanes.pop()
 		if t.listed = t.lanes.n > 0; t.listed {
@@ -116,6 +118,26 @@ func (e *Engine) pick() *item {
 		}
 	}
 	return nil
+}
+
+// refill looks for a lane that waits although there is room: one that was let go on before it may not have made use of
+// that. It reports false when there is none.
+func (e *Engine) refill() bool {
+	if e.unpark(&e.parked, &e.slots, 1) {
+		return true
+	}
+	for {
+		h, ok := e.freed.peek()
+		if !ok {
+			return false
+		}
+		if e.unpark(&h.waiting, &h.slots, 1) {
+			return true
+		}
+		e.freed.pop()
+		h.freed = false
+		e.tidy(h)
+	}
 }
 
 // take takes the lane's next item with a slot for it, or parks the lane where it has to wait.
@@ -134,7 +156,7 @@ func (e *Engine) take(l *lane) *item {
 		e.parked[c].push(l)
 		return nil
 	}
-	h := e.hostNamed(l.link.Host)
+	h := e.hosts[l.link.Host]
 	if h != nil && !h.slots.allows(c) {
 		l.place = inHost
 		h.waiting[c].push(l)
@@ -146,6 +168,10 @@ func (e *Engine) take(l *lane) *item {
 		r.CancelAt(now)
 		e.arm(l, l.limited)
 		return nil
+	}
+	if h == nil && l.link.Host != "" {
+		h = &host{name: l.link.Host, slots: slots{cap: e.limits.hostCap}}
+		e.hosts[h.name] = h
 	}
 	it, _ := l.ready.pop()
 	if !it.queued {
@@ -159,22 +185,8 @@ func (e *Engine) take(l *lane) *item {
 		h.slots.n[c]++
 	}
 	e.active.add(it)
-	if e.active.n == 1 {
-		wake(e.wakeClock) // the sweep begins
-	}
+	e.sweepSoon()
 	return it
-}
-
-func (e *Engine) hostNamed(name string) *host {
-	if name == "" {
-		return nil
-	}
-	h := e.hosts[name]
-	if h == nil {
-		h = &host{name: name, slots: slots{cap: hostCap}}
-		e.hosts[name] = h
-	}
-	return h
 }
 
 // release gives an item's slot back and lets those go on that waited for one.
@@ -188,104 +200,39 @@ func (e *Engine) release(it *item) {
 	e.unpark(&e.parked, &e.slots, 1)
 	if h := it.host; h != nil {
 		h.slots.n[it.class]--
-		e.unpark(&h.waiting, &h.slots, 1)
-		if h.slots.total() == 0 && h.waiting[proven].n+h.waiting[unproven].n+h.waiting[failing].n == 0 {
-			delete(e.hosts, h.name)
-		}
+		e.vacated(h)
+		e.tidy(h)
 	}
 }
 
-// unpark lets up to n lanes of each class go on for which there is room.
-func (e *Engine) unpark(waiting *[classes]fifo[*lane], s *slots, n int) {
+// vacated lets a lane of each class go on that waits for a host.
+func (e *Engine) vacated(h *host) {
+	if h.waits() == 0 {
+		return
+	}
+	e.unpark(&h.waiting, &h.slots, 1)
+	if !h.freed {
+		h.freed = true
+		e.freed.push(h)
+	}
+}
+
+// tidy forgets a host that nobody uses.
+func (e *Engine) tidy(h *host) {
+	if h.slots.total() == 0 && h.waits() == 0 && !h.freed && e.hosts[h.name] == h {
+		delete(e.hosts, h.name)
+	}
+}
+
+// unpark lets up to n lanes of each class go on for which there is room, and reports whether there was one.
+func (e *Engine) unpark(waiting *[classes]turns, s *slots, n int) (some bool) {
 	for c := range waiting {
 		for i := 0; i < n && waiting[c].n > 0 && s.allows(class(c)); i++ {
-			l, _ := waiting[c].pop()
+			l := waiting[c].pop()
 			l.place = nowhere
 			e.kick(l)
+			some = true
 		}
 	}
-}
-
-// clock kicks lanes when their time comes, and sweeps while anything is in memory.
-func (e *Engine) clock(ctx context.Context) {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		e.mu.Lock()
-		now := e.now()
-		for len(e.timers) > 0 && !e.timers[0].wakeAt.After(now) {
-			l := heap.Pop(&e.timers).(*lane)
-			e.kick(l)
-		}
-		e.schedule()
-		pause := time.Hour
-		if len(e.timers) > 0 {
-			pause = e.timers[0].wakeAt.Sub(now)
-		}
-		if e.active.n > 0 {
-			pause = min(pause, sweepEvery)
-		}
-		e.mu.Unlock()
-		timer.Reset(min(pause, time.Minute)) // no longer, in case the wall clock is set
-		select {
-		case <-ctx.Done():
-			return
-		case <-e.wakeClock:
-		case <-timer.C:
-			e.sweep(ctx)
-		}
-	}
-}
-
-// sweep marks lanes as slow whose attempts take long, and gives fresh deliveries that wait for long a place in the
-// queue.
-func (e *Engine) sweep(ctx context.Context) {
-	type parking struct {
-		l *lane
-		q []store.Queued
-	}
-	e.mu.Lock()
-	now := e.now()
-	e.markSlow(now)
-	var parkings []parking
-	for _, l := range e.lanes {
-		if l.fresh > 0 {
-			if rows := e.takeFresh(l, now.Add(-parkAfter)); rows != nil {
-				parkings = append(parkings, parking{l, rows})
-			}
-		}
-		if len(l.orphans) > 0 {
-			parkings = append(parkings, parking{l, l.orphans})
-			l.orphans = nil
-		}
-	}
-	e.mu.Unlock()
-	for _, p := range parkings {
-		_ = e.park(ctx, p.l, p.q) // it keeps what could not be parked
-	}
-}
-
-// markSlow counts attempts that take long as those of failing lanes, and lets others have the room that this makes.
-func (e *Engine) markSlow(now time.Time) {
-	marked := 0
-	for it := e.active.first; it != nil && now.Sub(it.started) > slowAfter; it = it.next {
-		if it.slow {
-			continue
-		}
-		it.slow = true
-		it.lane.slow++
-		marked++
-		e.slots.n[it.class]--
-		e.slots.n[failing]++
-		if h := it.host; h != nil {
-			h.slots.n[it.class]--
-			h.slots.n[failing]++
-			e.unpark(&h.waiting, &h.slots, 1)
-		}
-		it.class = failing
-	}
-	if marked > 0 {
-		e.unpark(&e.parked, &e.slots, marked)
-		e.schedule()
-	}
+	return some
 }

@@ -1,0 +1,191 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/store"
+)
+
+// gripPatience bounds how long a caller waits for results to become durable, which takes milliseconds unless the
+// database cannot be written.
+const gripPatience = 5 * time.Second
+
+// grip takes a delivery that is not in memory into the caller's hand: no load brings it in until release is called. It
+// returns the delivery as it is once everything that is known of it is durable, and nil when somebody else has it in
+// hand, who is about to send it.
+func (e *Engine) grip(ctx context.Context, l *lane, id patchbay.DeliveryID) (d *patchbay.Delivery, release func(), err error) {
+	e.mu.Lock()
+	l.loaded[id]++
+	e.mu.Unlock()
+	release = func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		l.letGo(id)
+		if !l.removed {
+			e.noteQueued(l, e.now()) // a load may have left it out, and one of its thread may be next
+			e.schedule()
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, gripPatience)
+	defer cancel()
+	if err := e.o.Store.Flush(ctx); err != nil {
+		release()
+		return nil, nil, storeError("waiting for results", err)
+	}
+	e.mu.Lock()
+	shared := l.loaded[id] > 1 || l.find(e, id) != nil
+	e.mu.Unlock()
+	if !shared {
+		d, err = e.o.Store.Delivery(ctx, id)
+	}
+	if err != nil {
+		release()
+		return nil, nil, storeError("reading a delivery", err)
+	}
+	if shared || d.State == patchbay.DeliveryPending && d.NextAttemptAt == nil { // or on its way into or out of memory
+		release()
+		return nil, nil, nil
+	}
+	return d, release, nil
+}
+
+// retry gives a delivery a place in the queue that is due now.
+func (e *Engine) retry(ctx context.Context, before *patchbay.Delivery) error {
+	gone := patchbay.Errorf(patchbay.CodeConflict, "the link of this delivery has been deleted")
+	e.mu.Lock()
+	l := e.lanes[before.Link]
+	var busy bool
+	var link *Link
+	if l != nil {
+		busy, link = l.find(e, before.ID) != nil, l.link
+	}
+	e.mu.Unlock()
+	switch {
+	case l == nil:
+		return gone
+	case busy:
+		return nil // it is being sent, or is about to be
+	}
+	d, release, err := e.grip(ctx, l, before.ID)
+	if err != nil || d == nil {
+		return err
+	}
+	defer release()
+	if !before.State.Final() && d.State == patchbay.DeliverySucceeded {
+		return nil // while the caller was asking
+	}
+	row := store.Queued{Delivery: d.ID, Event: d.Event, Link: d.Link, Due: e.now(), Attempts: d.AttemptCount}
+	if link.Definition.Threads {
+		record, err := e.o.Store.Event(ctx, d.Event)
+		if err != nil {
+			return patchbay.Internal("reading an event", err)
+		}
+		row.Thread = e.o.Catalog.Thread(&record.Event, link.Definition)
+	}
+	if err := e.o.Store.Enqueue(ctx, []store.Queued{row}); err != nil {
+		if errors.Is(err, store.ErrNotFound) {
+			return patchbay.Errorf(patchbay.CodeConflict, "the event of this delivery is no longer kept")
+		}
+		return storeError("putting a delivery into the queue", err)
+	}
+	e.mu.Lock()
+	removed := l.removed
+	e.mu.Unlock()
+	if removed {
+		e.discard([]store.Queued{row})
+		return gone
+	}
+	return nil
+}
+
+// find returns the lane's item for a delivery that is in memory, or nil.
+func (l *lane) find(e *Engine, id patchbay.DeliveryID) *item {
+	for it := e.active.first; it != nil; it = it.next {
+		if it.delivery == id {
+			return it
+		}
+	}
+	for i := range l.ready.n {
+		if it := l.ready.ring[(l.ready.head+i)%len(l.ready.ring)]; it.delivery == id {
+			return it
+		}
+	}
+	return nil
+}
+
+// cancelDelivery ends a delivery that waits.
+func (e *Engine) cancelDelivery(ctx context.Context, d *patchbay.Delivery) error {
+	e.mu.Lock()
+	l := e.lanes[d.Link]
+	if l == nil { // the link cannot be used, so nobody sends it
+		e.mu.Unlock()
+		return e.recordCancelled(ctx, d, nil)
+	}
+	it := l.find(e, d.ID)
+	if it != nil && e.active.has(it) {
+		it.cancelled = true
+		e.mu.Unlock()
+		return patchbay.Errorf(patchbay.CodeConflict, "an attempt is under way; if it fails there will be no other")
+	}
+	if it != nil {
+		l.drop(e, it)
+		if !it.queued {
+			l.loaded[d.ID]++
+		}
+	}
+	e.mu.Unlock()
+	release := func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		l.letGo(d.ID)
+		if !l.removed {
+			e.noteQueued(l, e.now()) // one of its thread may be next
+			e.schedule()
+		}
+	}
+	if it == nil {
+		now, let, err := e.grip(ctx, l, d.ID)
+		switch {
+		case err != nil:
+			return err
+		case now == nil:
+			return patchbay.Errorf(patchbay.CodeConflict, "the delivery is just about to be sent; try again in a moment")
+		case now.State.Final():
+			let()
+			if now.State == patchbay.DeliveryCancelled {
+				return nil
+			}
+			return patchbay.Errorf(patchbay.CodeConflict, "the delivery has already ended: it is %s", now.State)
+		}
+		release = let
+	}
+	return e.recordCancelled(ctx, d, release)
+}
+
+// recordCancelled has the store cancel a delivery, and calls release once it has. That is on the store's goroutine, so
+// release must not call the store.
+func (e *Engine) recordCancelled(ctx context.Context, d *patchbay.Delivery, release func()) error {
+	e.o.Store.Record([]store.Outcome{{
+		Delivery: d.ID, Event: d.Event, Link: d.Link, State: patchbay.DeliveryCancelled, WasQueued: true,
+		Attempt: patchbay.Attempt{At: e.now(), Error: "cancelled by hand"},
+	}}, release)
+	ctx, stop := context.WithTimeout(ctx, gripPatience)
+	defer stop()
+	if err := e.o.Store.Flush(ctx); err != nil {
+		return storeError("cancelling a delivery", err)
+	}
+	return nil
+}
+
+// drop takes an item out of the lane's memory.
+func (l *lane) drop(e *Engine, gone *item) {
+	l.ready.filter(func(it *item) bool { return it != gone })
+	l.releaseThread(gone.thread)
+	e.readyBytes -= len(gone.event.Payload)
+	if !gone.queued {
+		l.fresh--
+	}
+}

@@ -1,0 +1,96 @@
+package deliver
+
+import (
+	"container/heap"
+	"context"
+	"time"
+)
+
+// clock kicks lanes when their time comes, and sweeps while anything is in memory.
+func (e *Engine) clock(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		e.mu.Lock()
+		now := e.now()
+		for len(e.timers) > 0 && !e.timers[0].wakeAt.After(now) {
+			l := heap.Pop(&e.timers).(*lane)
+			e.kick(l)
+		}
+		if !e.sweepAt.IsZero() && !e.sweepAt.After(now) {
+			e.sweep(now)
+		}
+		e.schedule()
+		pause := time.Minute // no longer, in case the wall clock is set
+		if len(e.timers) > 0 {
+			pause = min(pause, e.timers[0].wakeAt.Sub(now))
+		}
+		if !e.sweepAt.IsZero() {
+			pause = min(pause, e.sweepAt.Sub(now))
+		}
+		e.mu.Unlock()
+		timer.Reset(pause)
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.wakeClock:
+		case <-timer.C:
+		}
+	}
+}
+
+// sweepSoon has memory looked at when that is not arranged already.
+func (e *Engine) sweepSoon() {
+	if e.sweepAt.IsZero() {
+		e.sweepAt = e.now().Add(sweepEvery)
+		wake(e.wakeClock)
+	}
+}
+
+// sweep marks lanes as slow whose attempts take long, and sends fresh deliveries that have waited for long to the queue.
+func (e *Engine) sweep(now time.Time) {
+	e.markSlow(now)
+	kept := e.fresh[:0]
+	for _, l := range e.fresh {
+		if l.fresh > 0 {
+			e.handOver(l, e.takeFresh(l, now.Add(-parkAfter)))
+		}
+		if l.listed = l.fresh > 0; l.listed {
+			kept = append(kept, l)
+		}
+	}
+	clear(e.fresh[len(kept):])
+	e.fresh = kept
+	e.sweepAt = time.Time{}
+	if e.active.n > 0 || len(e.fresh) > 0 {
+		e.sweepAt = now.Add(sweepEvery)
+	}
+}
+
+// markSlow counts attempts that take long as those of failing lanes, and lets others have the room that this makes.
+func (e *Engine) markSlow(now time.Time) {
+	marked := 0
+	for it := e.active.first; it != nil && now.Sub(it.started) > slowAfter; it = it.next {
+		if it.slow {
+			continue
+		}
+		it.slow = true
+		it.lane.slow++
+		marked++
+		e.slots.n[it.class]--
+		e.slots.n[failing]++
+		if h := it.host; h != nil {
+			h.slots.n[it.class]--
+			h.slots.n[failing]++
+			e.vacated(h)
+		}
+		it.class = failing
+		if it.lane.slow == 1 {
+			e.slimDown(it.lane)
+			e.kick(it.lane)
+		}
+	}
+	if marked > 0 {
+		e.unpark(&e.parked, &e.slots, marked)
+	}
+}
