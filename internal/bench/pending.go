@@ -13,8 +13,14 @@ import (
 	"github.com/patchbay/patchbay/client"
 )
 
-// hangScope is where the events of the links that hang happen.
-const hangScope = patchbay.Scope("bench/hang")
+// underWay is how many deliveries every link that hangs has from the start.
+const underWay = 4
+
+// hangingHead is the time in which the links that hang get their first deliveries.
+const hangingHead = 4 * time.Second
+
+// hangingScope is where the events of a link that hangs happen.
+func hangingScope(i int) patchbay.Scope { return patchbay.Scope(fmt.Sprintf("bench/hang/%d", i)) }
 
 // measurePending makes an installation with many deliveries that wait, stops it, starts it again, reads what is due,
 // and lets them go.
@@ -116,20 +122,43 @@ func (b *bench) measureNeighbours(ctx context.Context) error {
 	if err := b.hang(ctx, t.api); err != nil {
 		return err
 	}
-	for range b.o.Runs {
-		alone, err := b.openPhase(ctx, t, string(benchScope), b.size.hanging, secret)
-		if err != nil {
-			return err
-		}
-		beside, err := b.beside(ctx, t, secret)
-		if err != nil {
-			return err
-		}
-		b.rows["neighbours"].add(float64(beside.P99) / float64(alone.P99))
-		b.rows["neighbours"].Note = fmt.Sprintf("%.1f ms beside, %.1f ms alone", beside.P99.Seconds()*1e3, alone.P99.Seconds()*1e3)
-		b.o.Progress("neighbours: p99 %s beside %d hanging links, %s alone", beside.P99, hangingLinks, alone.P99)
+	// First everything alone: what hangs goes on hanging after it was measured.
+	alone, err := b.healthy(ctx, t, secret)
+	if err != nil {
+		return err
 	}
+	busy, cancel := context.WithCancel(ctx)
+	stop := b.keepHanging(busy, t)
+	defer func() {
+		cancel()
+		stop()
+	}()
+	if err := wait(ctx, hangingHead); err != nil {
+		return err
+	}
+	beside, err := b.healthy(ctx, t, secret)
+	if err != nil {
+		return err
+	}
+	for _, p99 := range beside {
+		b.rows["neighbours"].add(p99 / median(alone))
+	}
+	b.rows["neighbours"].Note = fmt.Sprintf("%.1f ms beside, %.1f ms alone", median(beside), median(alone))
+	b.o.Progress("neighbours: p99 %.1f ms beside %d hanging links, %.1f ms alone", median(beside), hangingLinks, median(alone))
 	return nil
+}
+
+// healthy measures the healthy link's p99, in milliseconds, once for every run.
+func (b *bench) healthy(ctx context.Context, t *target, secret string) ([]float64, error) {
+	p99 := make([]float64, 0, b.o.Runs)
+	for range b.o.Runs {
+		r, err := b.openPhase(ctx, t, string(benchScope), b.size.hanging, secret)
+		if err != nil {
+			return nil, err
+		}
+		p99 = append(p99, r.P99.Seconds()*1e3)
+	}
+	return p99, nil
 }
 
 // hang makes the links that never answer, each to an address of its own.
@@ -139,13 +168,13 @@ func (b *bench) hang(ctx context.Context, api *client.Client) error {
 		return err
 	}
 	b.o.Progress("making %d links that hang", hangingLinks)
-	key, scope := "webhook", hangScope
+	key := "webhook"
 	for i, address := range addresses {
 		settings, err := json.Marshal(map[string]string{"url": "http://" + address + "/"})
 		if err != nil {
 			return err
 		}
-		name := fmt.Sprintf("bench hanging %d", i)
+		name, scope := fmt.Sprintf("bench hanging %d", i), hangingScope(i)
 		if _, err := api.CreateLink(ctx, &client.LinkInput{Integration: &key, Name: &name, Scope: &scope, Events: []patchbay.Pattern{eventType}, Settings: settings}); err != nil {
 			return err
 		}
@@ -153,47 +182,42 @@ func (b *bench) hang(ctx context.Context, api *client.Client) error {
 	return nil
 }
 
-// beside measures the healthy link while the others hang: each has deliveries under way and gets a further one every
-// second.
-func (b *bench) beside(ctx context.Context, t *target, secret string) (Report, error) {
-	busy, cancel := context.WithCancel(ctx)
-	stop := b.keepHanging(busy, t)
-	defer func() {
-		cancel()
-		stop()
-	}()
-	if err := wait(ctx, 2*time.Second); err != nil {
-		return Report{}, err
-	}
-	return b.openPhase(ctx, t, string(benchScope), b.size.hanging, secret)
-}
-
-// keepHanging publishes to the links that hang until ctx is done, and returns what waits for it to end.
+// keepHanging gives every link that hangs some deliveries, and then all of them together as many as the healthy link
+// gets, until ctx is done. It returns what waits for it to end.
 func (b *bench) keepHanging(ctx context.Context, t *target) (wait func()) {
-	p := newPublisher(t.addr, newTemplate(t.addr, t.token, string(hangScope), fmt.Sprintf("h%d", time.Now().UnixNano())))
 	var owned sync.WaitGroup
-	owned.Go(func() {
-		c, err := p.dial(ctx)
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		for range 4 { // so many deliveries are under way at each from the start
-			if p.publish(c, time.Now()) != nil {
+	templates := make([]*template, hangingLinks)
+	for i := range templates {
+		templates[i] = newTemplate(t.addr, t.token, string(hangingScope(i)), fmt.Sprintf("h%d", time.Now().UnixNano()))
+	}
+	const connections = 8
+	for first := range connections {
+		owned.Go(func() {
+			p := newPublisher(t.addr, templates[first])
+			c, err := p.dial(ctx)
+			if err != nil {
 				return
 			}
-		}
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for ctx.Err() == nil {
-			select {
-			case <-ctx.Done():
-			case <-tick.C:
+			defer c.Close()
+			for i := first; i < underWay*hangingLinks && ctx.Err() == nil; i += connections {
+				c.template = templates[i%hangingLinks]
 				if p.publish(c, time.Now()) != nil {
 					return
 				}
 			}
-		}
-	})
+			tick := time.NewTicker(connections * time.Second / latencyRate)
+			defer tick.Stop()
+			for i := first; ctx.Err() == nil; i += connections {
+				select {
+				case <-ctx.Done():
+				case <-tick.C:
+					c.template = templates[i%hangingLinks]
+					if p.publish(c, time.Now()) != nil {
+						return
+					}
+				}
+			}
+		})
+	}
 	return owned.Wait
 }
