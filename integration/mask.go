@@ -163,7 +163,8 @@ func (m *merger) merge(s Spec, old, in map[string]any, path string) map[string]a
 		if now != nil {
 			out[set.Key] = now
 		}
-		if set.Target && !reflect.DeepEqual(set.orDefault(was), set.orDefault(now)) {
+		removed := set.Required && now == nil // nothing is sent anywhere then: Check says what is missing
+		if set.Target && !removed && !reflect.DeepEqual(set.orDefault(was), set.orDefault(now)) {
 			m.moved = set.Title
 		}
 	}

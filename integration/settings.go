@@ -55,6 +55,8 @@ type Setting struct {
 	Fields Spec
 	// Generate makes a value for a link that has none. What it made is shown once, in the answer that made it.
 	Generate func() (string, error)
+	// Successor makes the value that takes another's place when it is rotated; nil means what Generate makes.
+	Successor func(old string) (string, error)
 	// Check refuses a value that its type allows. It sees a string, int64, bool, []string, map[string]string or, for
 	// an object, map[string]any. Its error is a sentence without the setting's name and without the value of a secret.
 	Check func(value any) error

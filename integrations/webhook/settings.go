@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -82,7 +83,7 @@ func spec() integration.Spec {
 		},
 		{
 			Key: "secret", Title: "Signing secret", Type: integration.TypeString, Secret: true, Signing: true,
-			Check: checkText(checkSecret), Generate: generateSecret,
+			Check: checkText(checkSecret), Generate: generateSecret, Successor: succeedSecret,
 			Help: "Signs every request: whsec_ and base64 of 24 to 64 bytes, or whsk_ and base64 of an ed25519 private key. One is made for you if you leave it out.",
 		},
 		{
@@ -206,6 +207,19 @@ func generateSecret() (string, error) {
 		return "", fmt.Errorf("making a signing secret: %w", err)
 	}
 	return prefixHMAC + base64.StdEncoding.EncodeToString(key[:]), nil
+}
+
+// succeedSecret makes a secret of the kind of the one that it replaces: a receiver that has a public key cannot check
+// an HMAC.
+func succeedSecret(old string) (string, error) {
+	if !strings.HasPrefix(old, prefixEd25519) {
+		return generateSecret()
+	}
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return "", fmt.Errorf("making a signing key: %w", err)
+	}
+	return prefixEd25519 + base64.StdEncoding.EncodeToString(private), nil
 }
 
 // checkHeaders refuses headers that are made by the client or by this integration, and what cannot be a header.

@@ -382,28 +382,39 @@ func (s *Service) Disable(ctx context.Context, id patchbay.LinkID, reason string
 func (s *Service) RotateSecret(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*View, error) {
 	return s.edit(ctx, c, id, 0, func(l *patchbay.Link, def *integration.Definition) (map[string]string, error) {
 		for i := range def.Settings {
-			set := &def.Settings[i]
-			if set.Generate == nil || !set.Signing {
-				continue
+			if set := &def.Settings[i]; set.Generate != nil && set.Signing {
+				return rotate(l, set)
 			}
-			var in map[string]any
-			if err := json.Unmarshal(l.Settings, &in); err != nil {
-				return nil, patchbay.Internal("reading the link's settings", err)
-			}
-			value, err := set.Generate()
-			if err != nil {
-				return nil, patchbay.Internal("making a secret", err)
-			}
-			if l.Settings, err = with(l.Settings, set.Key, value); err != nil {
-				return nil, err
-			}
-			if old, _ := in[set.Key].(string); old != "" {
-				l.Previous = &patchbay.PreviousSecret{Setting: set.Key, Value: patchbay.Secret(old), Until: l.UpdatedAt.Add(rotationOverlap)}
-			}
-			return map[string]string{set.Key: value}, nil
 		}
 		return nil, patchbay.Errorf(patchbay.CodeInvalidRequest, "the integration %q has no secret that Patchbay could make anew", l.Integration)
 	})
+}
+
+// rotate replaces one of a link's secrets and returns the new one by its setting's key.
+func rotate(l *patchbay.Link, set *integration.Setting) (map[string]string, error) {
+	var in map[string]any
+	if err := json.Unmarshal(l.Settings, &in); err != nil {
+		return nil, patchbay.Internal("reading the link's settings", err)
+	}
+	old, _ := in[set.Key].(string)
+	value, err := successor(set, old)
+	if err != nil {
+		return nil, patchbay.Internal("making a secret", err)
+	}
+	if l.Settings, err = with(l.Settings, set.Key, value); err != nil {
+		return nil, err
+	}
+	if old != "" {
+		l.Previous = &patchbay.PreviousSecret{Setting: set.Key, Value: patchbay.Secret(old), Until: l.UpdatedAt.Add(rotationOverlap)}
+	}
+	return map[string]string{set.Key: value}, nil
+}
+
+func successor(set *integration.Setting, old string) (string, error) {
+	if set.Successor != nil && old != "" {
+		return set.Successor(old)
+	}
+	return set.Generate()
 }
 
 // Test sends the event integration_test over a link, or does what the integration does instead.
