@@ -49,7 +49,7 @@ const (
 )
 
 // limits are those of the constants that tests lower.
-type limits struct{ laneReady, readyBytes, hostCap int }
+type limits struct{ laneReady, readyBytes, hostCap, unrecorded int }
 
 // Link is a link as the engine needs it: checked, decoded, ready to send.
 type Link struct {
@@ -202,7 +202,7 @@ func New(o Options) *Engine {
 		o: o, log: o.Log, now: o.Now, random: o.Random,
 		lanes: map[patchbay.LinkID]*lane{}, hosts: map[string]*host{}, tenants: map[string]*tenant{},
 		slots:      slots{cap: o.InFlight},
-		limits:     limits{laneReady: laneReady, readyBytes: readyBytes, hostCap: hostCap},
+		limits:     limits{laneReady: laneReady, readyBytes: readyBytes, hostCap: hostCap, unrecorded: unrecordedMost},
 		wakeClock:  make(chan struct{}, 1),
 		wakeLoader: make(chan struct{}, 1),
 		wakeParker: make(chan struct{}, 1),

@@ -151,7 +151,7 @@ func (w *world) small(o *Options) { o.InFlight = 4 }
 func (w *world) lower() {
 	w.engine.mu.Lock()
 	defer w.engine.mu.Unlock()
-	w.engine.limits = limits{laneReady: 4, readyBytes: 9000, hostCap: 2}
+	w.engine.limits = limits{laneReady: 4, readyBytes: 9000, hostCap: 2, unrecorded: 8}
 }
 
 func (w *world) do(s step) {

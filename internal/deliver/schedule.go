@@ -99,7 +99,7 @@ func (e *Engine) schedule() {
 
 // pick takes the next item that may be sent, tenants and their lanes in turn; nil when there is none.
 func (e *Engine) pick() *item {
-	for !e.stopping && e.unrecorded < unrecordedMost {
+	for !e.stopping && e.unrecorded < e.limits.unrecorded {
 		t, ok := e.runnable.pop()
 		if !ok {
 			if !e.refill() {
