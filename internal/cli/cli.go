@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -98,6 +99,7 @@ type program struct {
 	out, err *console.Console
 	json     bool
 	now      func() time.Time
+	args     []string
 }
 
 // Main runs the program with the process's arguments and ends the process.
@@ -114,7 +116,7 @@ type exited int
 
 // Run runs one command and returns its exit code: 0, 1 when it failed, 2 when it was called wrongly.
 func Run(ctx context.Context, b Build, args []string, s Streams) (code int) {
-	p := &program{ctx: ctx, build: b, in: s.In, out: console.New(s.Out), err: console.New(s.Err), now: time.Now}
+	p := &program{ctx: ctx, build: b, in: s.In, out: console.New(s.Out), err: console.New(s.Err), now: time.Now, args: args}
 	defer func() {
 		switch e := recover().(type) {
 		case nil:
@@ -163,6 +165,9 @@ func (p *program) usage(err error) int {
 	if errors.As(err, &parse) && parse.Context != nil {
 		path := "patchbay"
 		if selected := parse.Context.Selected(); selected != nil {
+			if up := selected.Parent; up != nil && up.DefaultCmd == selected && !slices.Contains(p.args, selected.Name) {
+				selected = up // in "links update" nobody asked for "links list"
+			}
 			path = selected.FullPath()
 		}
 		p.err.Printf("Run \"%s --help\" to see how it is used.\n", path)

@@ -66,36 +66,39 @@ func (c *integrationsShowCmd) Run(p *program, conn *connection) error {
 	p.field("events", joined(in.Events))
 	p.field("supports", joined(in.Supports))
 	p.out.Printf("\n")
-	var rows [][]console.Cell
-	for _, s := range in.Settings {
-		rows = append(rows, settingRows("", s)...)
+	if len(in.Settings) == 0 {
+		p.out.Printf("It has no settings.\n")
 	}
-	p.table("It has no settings.", []string{"SETTING", "TYPE", "", "WHAT"}, rows)
+	for _, s := range in.Settings {
+		p.setting("", s)
+	}
 	return nil
 }
 
-func settingRows(prefix string, s client.Setting) [][]console.Cell {
+// setting prints what a setting is, and below it what it is for.
+func (p *program) setting(prefix string, s client.Setting) {
 	kind := s.Type
 	if s.Secret {
 		kind += ", secret"
 	}
-	need := console.Cell{}
+	need := ""
 	switch {
 	case s.Required:
-		need = console.Cell{Text: "required", Style: console.Yellow}
+		need = p.out.Paint(console.Yellow, "  required")
 	case s.Default != nil:
-		need = console.Cell{Text: fmt.Sprintf("default %v", s.Default), Style: console.Dim}
+		need = fmt.Sprintf("  default %v", s.Default)
 	}
+	p.out.Printf("%s  %s%s\n", p.out.Paint(console.Bold, prefix+s.Key), p.out.Paint(console.Dim, kind), need)
 	what := s.Title
 	if s.Help != "" {
-		what += ": " + s.Help
+		what += ". " + s.Help
 	}
-	rows := make([][]console.Cell, 0, 1+len(s.Fields))
-	rows = append(rows, []console.Cell{{Text: prefix + s.Key, Style: console.Bold}, {Text: kind, Style: console.Dim}, need, {Text: console.Line(what)}})
+	for _, line := range console.Wrap(console.Line(what), p.out.Width-2) {
+		p.out.Printf("  %s\n", line)
+	}
 	for _, field := range s.Fields {
-		rows = append(rows, settingRows(prefix+s.Key+".", field)...)
+		p.setting(prefix+s.Key+".", field)
 	}
-	return rows
 }
 
 type integrationsTestCmd struct {

@@ -168,6 +168,19 @@ func Clip(s string, columns int) string {
 	return string(runes[:columns-1]) + "…"
 }
 
+// Wrap breaks a text into lines of at most so many columns, between words. A longer word has a line of its own.
+func Wrap(s string, columns int) []string {
+	var lines []string
+	for _, word := range strings.Fields(s) {
+		if n := len(lines) - 1; n >= 0 && utf8.RuneCountInString(lines[n])+1+utf8.RuneCountInString(word) <= columns {
+			lines[n] += " " + word
+		} else {
+			lines = append(lines, word)
+		}
+	}
+	return lines
+}
+
 // Pad makes text exactly as wide as columns.
 func Pad(s string, columns int) string {
 	s = Clip(s, columns)

@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/patchbay/patchbay"
 )
 
@@ -61,6 +63,16 @@ func TestText(t *testing.T) {
 	}
 	if utf8.RuneCountInString(Pad("✓ ö", 9)) != 9 {
 		t.Error("padding counts bytes")
+	}
+}
+
+// TestWrap proves that lines break between words only, and hold what fits.
+func TestWrap(t *testing.T) {
+	if diff := cmp.Diff([]string{"wie schön", "ein", "unteilbares", "Wort ist"}, Wrap(" wie schön ein\nunteilbares Wort ist ", 9)); diff != "" {
+		t.Error(diff)
+	}
+	if got := Wrap(" ", 9); got != nil {
+		t.Errorf("nothing becomes %q", got)
 	}
 }
 
