@@ -16,12 +16,14 @@ import (
 // partCommand is the hidden command that runs a part of the benchmark in a process of its own.
 const partCommand = "bench-part"
 
+// benchCmd does not read PATCHBAY_SERVER: load on an installation that others use must be asked for by name.
 type benchCmd struct {
-	config.Client
-	Quick   bool     `name:"quick" help:"About a minute: each thing once and shortly, for orientation."`
-	Runs    int      `name:"runs" default:"5" help:"How often each thing is measured; the median counts."`
-	Only    []string `name:"only" placeholder:"ROW" help:"Only these rows or groups: start, rate, latency, fan-out, neighbours, pending."`
-	Profile string   `name:"profile" placeholder:"FILE" help:"Write a CPU profile of the installation whose rates are measured."`
+	Server  string          `name:"server" placeholder:"URL" help:"Measure an installation that runs already, with links and an event type that are removed afterwards. Default: start one."`
+	Key     patchbay.Secret `name:"key" placeholder:"TOKEN" help:"Its admin key."`
+	Quick   bool            `name:"quick" help:"About a minute: each thing once and shortly, for orientation."`
+	Runs    int             `name:"runs" default:"5" help:"How often each thing is measured; the median counts."`
+	Only    []string        `name:"only" placeholder:"ROW" help:"Only these rows or groups: start, rate, latency, fan-out, neighbours, pending."`
+	Profile string          `name:"profile" placeholder:"FILE" help:"Write a CPU profile of the installation whose rates are measured."`
 	jsonFlag
 }
 

@@ -76,8 +76,8 @@ func assign(object json.RawMessage, assignments []assignment) (json.RawMessage, 
 	top := map[string]any{}
 	dec := json.NewDecoder(bytes.NewReader(object))
 	dec.UseNumber()
-	if err := dec.Decode(&top); err != nil && len(object) > 0 {
-		return nil, usagef("--set needs an object to put its values into: %v", err)
+	if err := dec.Decode(&top); (err != nil && len(object) > 0) || top == nil { // null is decoded without an error
+		return nil, usagef("--set needs a JSON object to put its values into")
 	}
 	for _, a := range assignments {
 		at := top
