@@ -270,13 +270,13 @@ func TestFailuresTogetherOpenTheBreakerOnce(t *testing.T) {
 		for range 300 {
 			r.accept(`{}`, l)
 		}
-		time.Sleep(time.Second) // sixteen at a time by now
+		time.Sleep(1050 * time.Millisecond) // sixteen at a time by now, which end in 50 ms
 		down.Store(true)
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(250 * time.Millisecond)
 		down.Store(false)
 		time.Sleep(8 * time.Second)
 		if h := r.engine.Health(l.ID); h.Breaker != "closed" {
-			t.Errorf("8 s after a tenth of a second of failures the breaker is %s: %+v", h.Breaker, h)
+			t.Errorf("8 s after a moment of failures the breaker is %s: %+v", h.Breaker, h)
 		}
 	})
 }
@@ -298,7 +298,7 @@ func TestThrottlingTogetherIsOnePeriod(t *testing.T) {
 		for range 300 {
 			r.accept(`{}`, l)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(1050 * time.Millisecond) // as above
 		busy.Store(true)
 		time.Sleep(100 * time.Millisecond)
 		busy.Store(false)
