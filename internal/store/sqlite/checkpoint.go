@@ -13,13 +13,6 @@ import (
 // copied whole begins anew. So the writer stands still for some hundred pages rather than for thousands.
 
 const (
-	// checkpointPages is the log's length from which on it is copied: 32 MB. A shorter one is copied more often, and
-	// pages that change all the time with it; a longer one takes longer to read after a crash.
-	checkpointPages = 4000
-	// checkpointAgain is by how much a log that could not begin anew, because somebody was reading it, grows before
-	// the next try.
-	checkpointAgain = 1000
-
 	checkpointPassive  = lib.SQLITE_CHECKPOINT_PASSIVE
 	checkpointTruncate = lib.SQLITE_CHECKPOINT_TRUNCATE
 )
@@ -37,13 +30,13 @@ type logState struct {
 func (w *writer) watchLog() {
 	n := w.c.logFrames()
 	if n < w.log.last {
-		w.log.at = checkpointPages // it began anew
+		w.log.at = w.s.o.limits.checkpointPages // it began anew
 	}
 	w.log.last = n
 	if n < w.log.at {
 		return
 	}
-	w.log.at = n + checkpointAgain
+	w.log.at = n + w.s.o.limits.checkpointAgain
 	select {
 	case w.log.full <- struct{}{}:
 	default:

@@ -16,7 +16,7 @@ const healthyFor = time.Second
 
 // Healthy returns nil when writes go through; see store.Maintenance.
 func (s *Store) Healthy(ctx context.Context) error {
-	if s.closed.Load() {
+	if s.isClosed() {
 		return store.ErrClosed
 	}
 	if s.w.failing.Load() == nil && time.Since(time.Unix(0, s.w.stats.last.Load())) < healthyFor {

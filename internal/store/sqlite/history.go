@@ -16,15 +16,6 @@ import (
 // it. That is a few rows for thousands of events. What is not in a block yet is in memory, and is read again from
 // the events after a start.
 
-const (
-	// A block is closed at so many events or so many entries, whichever comes first. Larger blocks make rare words
-	// faster to find (every block is asked) and a start slower (the events of the last one are read again).
-	blockEvents  = 4096
-	blockEntries = 65536
-	// historyStep is how many rows of a block one transaction takes along.
-	historyStep = 256
-)
-
 // wordKind is what a word is, plus keptEvent for events that have deliveries or that a disabled link missed. Other
 // events are deleted earlier, and then their half of a block goes at once.
 type wordKind byte
@@ -75,6 +66,7 @@ func newGathering() *gathering {
 
 // history is what lists search. Only the writer changes it.
 type history struct {
+	limits  *limits
 	mu      sync.RWMutex
 	blocks  []block    // in the order of their numbers
 	tail    *gathering // what is in no block yet
@@ -163,7 +155,7 @@ func (h *history) follow(b *batch) {
 		})
 		h.highest = max(h.highest, int64(e.ID))
 	}
-	if h.full == nil && (h.tail.events >= blockEvents || h.tail.entries >= blockEntries) {
+	if h.full == nil && (h.tail.events >= h.limits.blockEvents || h.tail.entries >= h.limits.blockEntries) {
 		h.close()
 	}
 }
@@ -233,7 +225,7 @@ func (w *writer) writeHistory() error {
 		return err
 	}
 	rows := h.rows[h.next:]
-	rows = rows[:min(len(rows), historyStep)]
+	rows = rows[:min(len(rows), h.limits.historyStep)]
 	for i := range rows {
 		b.room = appendEvents(b.room[:0], rows[i].ids)
 		if err := st.bind(1, rows[i].part).bindBlob(2, rows[i].key).bindBlob(3, b.room).run(); err != nil {

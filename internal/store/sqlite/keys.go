@@ -10,17 +10,9 @@ import (
 // much as the event. So keys are looked up in memory first, and written into the table sorted, some ten thousand at a
 // time; until then they are in their events, from where a start reads them again.
 
-const (
-	// Keys are written when so many events, or so much of them, would have to be read again after a start. In a table
-	// of a million keys that dirties a page for every ten of them.
-	keysEvents = 65536
-	keysBytes  = 64 << 20
-	// keysStep is how many keys one transaction takes along.
-	keysStep = 512
-)
-
 // keys are the remembered keys that are not in the table. Only the writer changes them.
 type keys struct {
+	limits  *limits
 	mu      sync.RWMutex
 	tail    map[int64]int64 // hash → event
 	full    map[int64]int64 // what is being written, nil when nothing is
@@ -79,7 +71,7 @@ func (k *keys) follow(b *batch) {
 			k.pass(int64(e.ID), 0, false, len(e.Payload))
 		}
 	}
-	if k.full == nil && (k.events >= keysEvents || k.bytes >= keysBytes) {
+	if k.full == nil && (k.events >= k.limits.keysEvents || k.bytes >= k.limits.keysBytes) {
 		k.full, k.fullLow, k.next = k.tail, k.tailLow, 0
 		k.sorted = slices.Sorted(maps.Keys(k.full))
 		k.tail, k.events, k.bytes = make(map[int64]int64), 0, 0
@@ -111,7 +103,7 @@ func (w *writer) writeKeys() error {
 		return err
 	}
 	hashes := k.sorted[k.next:]
-	hashes = hashes[:min(len(hashes), keysStep)]
+	hashes = hashes[:min(len(hashes), k.limits.keysStep)]
 	for _, h := range hashes {
 		if err := st.bind(1, h).bind(2, k.full[h]).run(); err != nil {
 			return err

@@ -126,6 +126,17 @@ func (l *lanes) dropping() []lane {
 	return out
 }
 
+// highestDrop returns the highest identifier below which any lane has dropped anything.
+func (l *lanes) highestDrop() int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	highest := int64(0)
+	for _, x := range l.m {
+		highest = max(highest, int64(x.DropBefore))
+	}
+	return highest
+}
+
 // forget removes lanes.
 func (l *lanes) forget(links []int64) {
 	l.mu.Lock()
@@ -173,7 +184,7 @@ func micro(t time.Time) time.Time {
 
 // Lanes returns every lane; see store.Queue.
 func (s *Store) Lanes(context.Context) ([]store.Lane, error) {
-	if s.closed.Load() {
+	if s.isClosed() {
 		return nil, store.ErrClosed
 	}
 	s.lanes.mu.RLock()

@@ -101,15 +101,18 @@ func (l *listing) start(c *conn) (err error) {
 		case patchbay.DeliveryFailed, patchbay.DeliverySkipped, patchbay.DeliveryCancelled:
 			l.sources = append(l.sources, &source{fill: l.ended(state)})
 		}
-		// What a lane has dropped is cancelled while it still stands in the queue.
-		waiting = waiting || state == patchbay.DeliveryCancelled && len(l.s.lanes.dropping()) > 0
 	}
-	if waiting {
+	// What a lane has dropped is cancelled while it still stands in the queue, or is in memory.
+	cancelled := slices.Contains(states, patchbay.DeliveryCancelled)
+	if waiting || cancelled && len(l.s.lanes.dropping()) > 0 {
 		queue, err := l.queue()
 		if err != nil {
 			return err
 		}
-		l.sources = append(l.sources, queue, &source{fill: l.unsettled(unsettled)})
+		l.sources = append(l.sources, queue)
+	}
+	if waiting || cancelled && l.s.lanes.highestDrop() > unsettled {
+		l.sources = append(l.sources, &source{fill: l.unsettled(unsettled)})
 	}
 	return nil
 }
@@ -254,9 +257,6 @@ func (l *listing) ended(state patchbay.DeliveryState) func(int64) ([]int64, erro
 	}
 }
 
-// queueSorted is how many deliveries of one link are sorted rather than looked for among all that wait.
-const queueSorted = 20000
-
 // queue yields what stands in the queue.
 func (l *listing) queue() (*source, error) {
 	if l.f.Link != 0 {
@@ -264,11 +264,12 @@ func (l *listing) queue() (*source, error) {
 		if err != nil {
 			return nil, err
 		}
-		ids, err := columnOf(st.bind(1, int64(l.f.Link)).bind(2, queueSorted))
+		most := l.s.o.limits.queueSorted
+		ids, err := columnOf(st.bind(1, int64(l.f.Link)).bind(2, int64(most)))
 		if err != nil {
 			return nil, err
 		}
-		if len(ids) < queueSorted {
+		if len(ids) < most {
 			slices.SortFunc(ids, descending)
 			return &source{buf: ids, done: true}, nil
 		}

@@ -2,9 +2,6 @@ package sqlite
 
 import "time"
 
-// markEvery is how often marks are moved up, when there is a transaction anyway.
-const markEvery = time.Second
-
 // marks are identifiers of events below which something is settled, so that a start need not look there. They move
 // up now and then. Identifiers are taken before commits, so an event may be committed below a mark: the same
 // transaction then moves the mark down to it.
@@ -32,7 +29,7 @@ func (w *writer) loadMarks(c *conn) error {
 func (w *writer) writeMarks() error {
 	b := &w.batch
 	m := w.marks
-	if time.Since(w.markedAt) >= markEvery || b.block || b.keysDone {
+	if time.Since(w.markedAt) >= w.s.o.limits.markEvery || b.block || b.keysDone {
 		if w.s.recovery.done.Load() {
 			m.floor = max(m.floor, int64(w.s.floor.Value()))
 		}

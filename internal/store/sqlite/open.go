@@ -84,6 +84,7 @@ func (s *Store) open(ctx context.Context) error {
 			return err
 		}
 		s.readers <- r
+		s.reading++
 		if err := configure(r, readerCache); err != nil {
 			return err
 		}

@@ -76,6 +76,9 @@ func (s *Store) Prune(ctx context.Context, r store.Retention, now time.Time) (bo
 	return false, nil
 }
 
+// droppedError is what stands in the decision about a delivery that its lane has dropped.
+const droppedError = "cancelled with everything that waited for the link"
+
 // pruneDropped removes queue rows that a lane has dropped, and writes down that the deliveries were cancelled.
 func (s *Store) pruneDropped(ctx context.Context, _ *store.Retention, now time.Time) (bool, error) {
 	for _, l := range s.lanes.dropping() {
@@ -125,7 +128,7 @@ func (s *Store) dropRows(c *conn, rows []store.Queued, before patchbay.DeliveryI
 		}
 		err = s.w.writeOutcome(&store.Outcome{
 			Delivery: q.Delivery, Event: q.Event, Link: q.Link, State: patchbay.DeliveryCancelled, WasQueued: true,
-			Attempt: patchbay.Attempt{At: now, Error: "cancelled with everything that waited for the link"},
+			Attempt: patchbay.Attempt{At: now, Error: droppedError},
 		})
 		if err != nil {
 			return err

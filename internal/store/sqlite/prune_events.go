@@ -82,7 +82,7 @@ func (s *Store) pruneAge(ctx context.Context, r *store.Retention, d time.Duratio
 		if at.skipped != 0 && at.at >= end && now.Unix() >= at.again {
 			at = cursor{at: at.skipped}
 		}
-		old, at.at, err = expiredBetween(c, at.at, end, func(matched bool, scope patchbay.Scope) bool {
+		old, at.at, err = expiredBetween(c, at.at, end, forever, func(matched bool, scope patchbay.Scope) bool {
 			kept := keptFor(r, matched, scope)
 			return kept > 0 && kept <= d
 		})
@@ -107,16 +107,16 @@ func (s *Store) pruneAge(ctx context.Context, r *store.Retention, d time.Duratio
 }
 
 // expiredBetween looks through events from one identifier up to another, a step of them, and returns those that f
-// chooses and where to go on.
-func expiredBetween(c *conn, from, end int64, f func(matched bool, scope patchbay.Scope) bool) (old []expired, next int64, err error) {
-	st, err := c.prepare("SELECT id, scope, missed, targets FROM event WHERE id >= ? AND id < ? ORDER BY id LIMIT ?")
+// chooses, until they make up so many bytes, and where to go on.
+func expiredBetween(c *conn, from, end, bytes int64, f func(matched bool, scope patchbay.Scope) bool) (old []expired, next int64, err error) {
+	st, err := c.prepare("SELECT id, scope, missed, targets, length(payload) FROM event WHERE id >= ? AND id < ? ORDER BY id LIMIT ?")
 	if err != nil {
 		return nil, 0, err
 	}
 	defer st.reset()
 	st.bind(1, from).bind(2, end).bind(3, pruneLook)
 	rows := 0
-	for ; len(old) < pruneEvents; rows++ {
+	for ; len(old) < pruneEvents && bytes > 0; rows++ {
 		row, err := st.step()
 		if err != nil {
 			return nil, 0, err
@@ -128,9 +128,10 @@ func expiredBetween(c *conn, from, end int64, f func(matched bool, scope patchba
 		n := countTargets(st.raw(3))
 		if f(n > 0 || st.int(2) != 0, patchbay.Scope(st.str(1))) {
 			old = append(old, expired{st.int(0), n})
+			bytes -= st.int(4)
 		}
 	}
-	if rows < pruneLook && len(old) < pruneEvents {
+	if rows < pruneLook && len(old) < pruneEvents && bytes > 0 {
 		from = max(from, end)
 	}
 	return old, from, nil
@@ -138,8 +139,10 @@ func expiredBetween(c *conn, from, end int64, f func(matched bool, scope patchba
 
 // deleteEvent deletes an event with all that belongs to it, unless it is still needed.
 func (s *Store) deleteEvent(c *conn, e expired) (bool, error) {
-	if e.id >= s.unsettledFrom() {
-		return false, nil // a delivery of it may be under way
+	if e.targets > 0 && e.id >= s.unsettledFrom() {
+		if under, err := s.underWay(c, e.id); err != nil || under {
+			return false, err
+		}
 	}
 	if needed, err := exists(c, "SELECT 1 FROM event INDEXED BY event_replays WHERE origin = ?", e.id); err != nil || needed {
 		return false, err
@@ -173,6 +176,21 @@ func (s *Store) deleteEvent(c *conn, e expired) (bool, error) {
 	return true, deleteEach(c, "DELETE FROM event WHERE id = ?", []int64{e.id})
 }
 
+// underWay reports whether a delivery of an event has not ended.
+func (s *Store) underWay(c *conn, id int64) (bool, error) {
+	r, err := readEvent(c, patchbay.EventID(id))
+	if err != nil || r == nil {
+		return false, err
+	}
+	for i := range r.Targets {
+		d, err := s.delivery(c, r, i)
+		if err != nil || !d.State.Final() {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
 // pruneBudget deletes the oldest events while the database takes more than it may.
 func (s *Store) pruneBudget(ctx context.Context, r *store.Retention, _ time.Time) (bool, error) {
 	if r.MaxBytes <= 0 {
@@ -186,10 +204,11 @@ func (s *Store) pruneBudget(ctx context.Context, r *store.Retention, _ time.Time
 			return err
 		}
 		free, err := c.number("PRAGMA freelist_count")
-		if err != nil || (pages-free)*pageSize <= r.MaxBytes {
+		excess := (pages-free)*pageSize - r.MaxBytes
+		if err != nil || excess <= 0 {
 			return err
 		}
-		old, next, err = expiredBetween(c, s.prune.budget, forever, func(bool, patchbay.Scope) bool { return true })
+		old, next, err = expiredBetween(c, s.prune.budget, forever, excess, func(bool, patchbay.Scope) bool { return true })
 		return err
 	})
 	if err != nil {

@@ -34,60 +34,94 @@ func (s *Store) Recover(ctx context.Context, now time.Time) (int, error) {
 	}
 	found := 0
 	for from := s.recovery.floor; ; {
-		var lost []store.Queued
-		more := false
+		var lost lost
 		err := s.read(ctx, func(c *conn) (err error) {
-			lost, from, more, err = s.lost(c, from, now)
+			lost, err = s.lost(c, from, now)
 			return err
 		})
 		if err != nil {
 			return found, err
 		}
-		if err := s.Enqueue(ctx, lost); err != nil {
+		if len(lost.dropped) > 0 {
+			s.Record(lost.dropped, nil)
+		}
+		if err := s.Enqueue(ctx, lost.queue); err != nil {
 			return found, err
 		}
-		found += len(lost)
-		if !more {
+		found += len(lost.queue)
+		if from = lost.next; !lost.more {
 			break
 		}
+	}
+	if err := s.Flush(ctx); err != nil {
+		return found, err
 	}
 	s.recovery.done.Store(true)
 	return found, nil
 }
 
-// lost looks through events from an identifier on, until it has enough deliveries or there are no more. It returns
-// where to go on.
-func (s *Store) lost(c *conn, from int64, now time.Time) (out []store.Queued, next int64, more bool, err error) {
+// lost is what nobody knows of: deliveries to be sent, and those that their lane had dropped. next is where to look
+// on when there may be more.
+type lost struct {
+	queue   []store.Queued
+	dropped []store.Outcome
+	next    int64
+	more    bool
+}
+
+// lost looks through events from an identifier on, until it has enough deliveries or there are no more.
+func (s *Store) lost(c *conn, from int64, now time.Time) (out lost, err error) {
 	st, err := c.prepare("SELECT id, targets FROM event WHERE id >= ? AND targets IS NOT NULL ORDER BY id")
 	if err != nil {
-		return nil, 0, false, err
+		return out, err
 	}
 	defer st.reset()
 	st.bind(1, from)
 	for {
 		row, err := st.step()
 		if err != nil || !row {
-			return out, from, false, err
+			return out, err
 		}
 		targets, err := readTargets(st.raw(1))
 		if err != nil {
-			return nil, 0, false, err
+			return out, err
 		}
 		r := &store.EventRecord{Event: patchbay.Event{ID: patchbay.EventID(st.int(0))}, Targets: targets}
-		if len(out) > 0 && len(out)+len(targets) > recoverStep {
-			return out, int64(r.ID), true, nil
+		if n := len(out.queue) + len(out.dropped); n > 0 && n+len(targets) > recoverStep {
+			out.next, out.more = int64(r.ID), true
+			return out, nil
 		}
 		for i := range targets {
-			d, err := s.delivery(c, r, i)
-			if err != nil {
-				return nil, 0, false, err
+			if err := s.addLost(c, &out, r, i, now); err != nil {
+				return out, err
 			}
-			if d.State != patchbay.DeliveryPending || d.NextAttemptAt != nil {
-				continue
-			}
-			out = append(out, store.Queued{
-				Delivery: d.ID, Event: r.ID, Link: d.Link, Due: now, Attempts: d.AttemptCount, Used: d.AttemptCount,
-			})
 		}
 	}
+}
+
+// addLost adds a delivery when nobody knows of it.
+func (s *Store) addLost(c *conn, out *lost, r *store.EventRecord, i int, now time.Time) error {
+	d, err := s.delivery(c, r, i)
+	if err != nil || d.NextAttemptAt != nil {
+		return err
+	}
+	switch d.State {
+	case patchbay.DeliveryPending:
+		out.queue = append(out.queue, store.Queued{
+			Delivery: d.ID, Event: r.ID, Link: d.Link, Due: now, Attempts: d.AttemptCount, Used: d.AttemptCount,
+		})
+	case patchbay.DeliveryCancelled:
+		written, err := exists(c, "SELECT 1 FROM attempt INDEXED BY attempt_ended WHERE state = 3 AND state > 1 AND delivery = ?", int64(d.ID))
+		if err != nil || written {
+			return err
+		}
+		if written, err = exists(c, "SELECT 1 FROM queue WHERE delivery = ?", int64(d.ID)); err != nil || written {
+			return err
+		}
+		out.dropped = append(out.dropped, store.Outcome{
+			Delivery: d.ID, Event: r.ID, Link: d.Link, State: patchbay.DeliveryCancelled,
+			Attempt: patchbay.Attempt{At: now, Error: droppedError},
+		})
+	}
+	return nil
 }

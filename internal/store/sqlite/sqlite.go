@@ -15,7 +15,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/patchbay/patchbay"
@@ -33,6 +32,8 @@ type Options struct {
 	Now func() time.Time
 	// Log takes what nobody is waiting for, such as a full disk while results are kept; nil discards it.
 	Log *slog.Logger
+
+	limits limits
 }
 
 const (
@@ -56,6 +57,7 @@ type Store struct {
 
 	w        *writer
 	readers  chan *conn
+	reading  int // connections in and out of readers
 	floor    store.Floor
 	lanes    lanes
 	history  history
@@ -63,8 +65,8 @@ type Store struct {
 	recovery recovery
 	prune    pruner
 
-	closed  atomic.Bool
 	closing sync.Once
+	closed  chan struct{}
 	stop    context.CancelFunc // ends the checkpointer
 	owned   sync.WaitGroup
 }
@@ -77,7 +79,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{o: o, now: o.Now, log: o.Log, path: filepath.Join(o.Dir, databaseName), readers: make(chan *conn, readConns)}
+	if o.limits == (limits{}) {
+		o.limits = defaultLimits()
+	}
+	s := &Store{o: o, now: o.Now, log: o.Log, path: filepath.Join(o.Dir, databaseName), readers: make(chan *conn, readConns), closed: make(chan struct{})}
+	s.history.limits, s.keys.limits = &s.o.limits, &s.o.limits
 	if err := s.takeLock(); err != nil {
 		return nil, err
 	}
@@ -97,7 +103,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 func (s *Store) Close() error {
 	var err error
 	s.closing.Do(func() {
-		s.closed.Store(true)
+		close(s.closed)
 		s.w.close()
 		s.stop()
 		s.owned.Wait()
@@ -111,14 +117,11 @@ func (s *Store) Close() error {
 	return err
 }
 
-// release closes whatever is open.
+// release closes whatever is open. Reads that are under way end first.
 func (s *Store) release() {
-	for range readConns {
-		select {
-		case c := <-s.readers:
-			c.close()
-		default:
-		}
+	for range s.reading {
+		c := <-s.readers
+		c.close()
 	}
 	if s.w != nil {
 		s.w.c.close()
@@ -137,18 +140,29 @@ func (s *Store) read(ctx context.Context, f func(*conn) error) error {
 	default:
 		select {
 		case c = <-s.readers:
+		case <-s.closed:
+			return store.ErrClosed
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 	defer func() { s.readers <- c }()
-	if s.closed.Load() {
+	if s.isClosed() {
 		return store.ErrClosed
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	return inSnapshot(c, f)
+}
+
+func (s *Store) isClosed() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 // inSnapshot wraps f in a transaction that only reads.

@@ -18,10 +18,12 @@ const (
 	// recordMost and recordWait say when results are committed that no acceptance takes along.
 	recordMost = 256
 	recordWait = 20 * time.Millisecond
-	// One transaction takes at most so much, so that what arrives meanwhile does not wait for seconds.
-	batchOps      = 1024
-	batchOutcomes = 4096
-	batchBytes    = 8 << 20
+	// batchBytes bounds the payloads in one transaction.
+	batchBytes = 8 << 20
+	// lingerMost bounds how long the writer waits after a transaction of several ops for those callers to come back that
+	// it has just answered. Where a sync takes a millisecond, callers otherwise fall into two halves that take turns, and
+	// each transaction is half as full as it could be. A writer that is not busy never waits.
+	lingerMost = 500 * time.Microsecond
 	// retryFirst and retryMost are the pauses between attempts to commit results while the disk is full and the like.
 	retryFirst = 50 * time.Millisecond
 	retryMost  = time.Second
@@ -44,8 +46,13 @@ type writer struct {
 	oldest   time.Time // when the first of pending was handed over
 	retryAt  time.Time // nobody waits and the last attempt failed: not before this
 	closed   bool
-	sleeping bool
-	wake     chan struct{}
+	// abandoned is for tests: what is pending is forgotten, as it is when a process is killed.
+	abandoned bool
+	sleeping  bool
+	wake      chan struct{}
+	// Until lingerUntil, or until there are expected ops, the next transaction waits. expected 0: it does not.
+	lingerUntil time.Time
+	expected    int
 
 	marks    marks // as they are in the database
 	markedAt time.Time
@@ -100,7 +107,7 @@ func (w *writer) release(o *op) {
 
 func newWriter(s *Store, c *conn) *writer {
 	pool := sync.Pool{New: func() any { return &op{done: make(chan struct{}, 1)} }}
-	return &writer{s: s, c: c, pool: &pool, wake: make(chan struct{}, 1), log: logState{full: make(chan struct{}, 1), at: checkpointPages}}
+	return &writer{s: s, c: c, pool: &pool, wake: make(chan struct{}, 1), log: logState{full: make(chan struct{}, 1), at: s.o.limits.checkpointPages}}
 }
 
 // submit hands an op over and waits until it is durable or failed. When it returns an error nothing was stored.
@@ -115,7 +122,9 @@ func (w *writer) submit(ctx context.Context, o *op) error {
 	}
 	w.pending = append(w.pending, item{op: o})
 	w.ops++
-	w.rouse()
+	if w.expected == 0 || w.ops >= w.expected {
+		w.rouse()
+	}
 	w.mu.Unlock()
 	select {
 	case <-o.done:
@@ -168,6 +177,14 @@ func (w *writer) rouse() {
 	}
 }
 
+// abandon has the writer end where it stands.
+func (w *writer) abandon() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed, w.abandoned = true, true
+	w.rouse()
+}
+
 // close has the writer finish what it has and end.
 func (w *writer) close() {
 	w.mu.Lock()
@@ -181,12 +198,19 @@ func (w *writer) loop() {
 	defer timer.Stop()
 	for {
 		w.mu.Lock()
+		if w.abandoned {
+			w.mu.Unlock()
+			return
+		}
 		wait, ready := w.readiness()
 		if ready {
+			began, ops := time.Now(), w.ops
 			items, last := w.take(), w.closed
+			ops -= w.ops
 			w.mu.Unlock()
 			w.work(items)
 			w.giveBack(items)
+			w.linger(ops, time.Since(began))
 			if last && w.finished() {
 				w.markedAt = time.Time{}
 				_ = w.transact(nil) // so that the next start has nothing to look for; without it, it looks
@@ -210,8 +234,25 @@ func (w *writer) loop() {
 	}
 }
 
+// linger sets how long the next transaction waits for company, after one with so many ops that took so long.
+func (w *writer) linger(ops int, took time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.expected = 0
+	if ops > 1 && !w.closed {
+		w.expected = ops + w.ops
+		w.lingerUntil = time.Now().Add(min(took/3, lingerMost))
+	}
+}
+
 // readiness says whether there is a transaction to make now, and if not, how long to sleep. w.mu is held.
 func (w *writer) readiness() (time.Duration, bool) {
+	if w.ops < w.expected && !w.closed {
+		if wait := time.Until(w.lingerUntil); wait > 0 {
+			return wait, false
+		}
+	}
+	w.expected = 0
 	switch {
 	case w.ops > 0 || w.closed || w.behind() || w.log.finish.Load():
 		return 0, true
@@ -236,8 +277,8 @@ func (w *writer) behind() bool {
 
 // take takes the first of what is pending, up to the size of a transaction. w.mu is held.
 func (w *writer) take() []item {
-	n, outcomes, size, ops := 0, 0, 0, 0
-	for ; n < len(w.pending) && ops < batchOps && outcomes < batchOutcomes && size < batchBytes; n++ {
+	n, outcomes, size, ops, most := 0, 0, 0, 0, &w.s.o.limits
+	for ; n < len(w.pending) && ops < most.batchOps && outcomes < most.batchOutcomes && size < batchBytes; n++ {
 		outcomes += len(w.pending[n].outcomes)
 		if o := w.pending[n].op; o != nil {
 			ops++

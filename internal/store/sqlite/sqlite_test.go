@@ -1,0 +1,70 @@
+package sqlite_test
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/patchbay/patchbay/internal/store"
+	"github.com/patchbay/patchbay/internal/store/sqlite"
+	"github.com/patchbay/patchbay/internal/store/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestStore runs the suite twice: as the store is, and with limits so small that everything that happens behind the
+// hot path (blocks of the history, keys, checkpoints) happens all the time.
+func TestStore(t *testing.T) {
+	t.Run("as it is", func(t *testing.T) { storetest.Run(t, harness(sqlite.Options{})) })
+	t.Run("small", func(t *testing.T) { storetest.Run(t, harness(sqlite.SmallOptions())) })
+}
+
+// harness makes databases in temporary directories.
+func harness(o sqlite.Options) storetest.Harness {
+	var mu sync.Mutex
+	of := map[store.Store]sqlite.Options{}
+	open := func(t *testing.T, o sqlite.Options) store.Store {
+		t.Helper()
+		s, err := sqlite.Open(context.Background(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		mu.Lock()
+		defer mu.Unlock()
+		of[s] = o
+		return s
+	}
+	options := func(s store.Store) sqlite.Options {
+		mu.Lock()
+		defer mu.Unlock()
+		return of[s]
+	}
+	return storetest.Harness{
+		Open: func(t *testing.T, now func() time.Time) store.Store {
+			o := o
+			o.Dir, o.Now = filepath.Join(t.TempDir(), "data"), now
+			return open(t, o)
+		},
+		Reopen: func(t *testing.T, s store.Store) store.Store {
+			t.Helper()
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return open(t, options(s))
+		},
+		Crash: func(t *testing.T, s store.Store) store.Store {
+			t.Helper()
+			s.(*sqlite.Store).Abandon()
+			return open(t, options(s))
+		},
+	}
+}
