@@ -90,6 +90,11 @@ func New(o Options) (*App, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	clock := o.Now
+	if clock == nil {
+		clock = time.Now
+	}
+	o.Now = func() time.Time { return clock().UTC() } // what is shown is in UTC, also before it has been in the store
 	a := &App{o: o, config: o.Config.WithDefaults(), log: o.Log, integrations: map[string]integration.Integration{}}
 	for _, i := range o.Integrations {
 		key := i.Definition().Key
@@ -170,6 +175,7 @@ func (a *App) openServices(ctx context.Context) error {
 		Store: a.store, Client: client, Catalog: rendering{a.catalog}, Notify: a.notice, Observer: watch, Log: a.log,
 		Now: a.o.Now, Random: a.o.RetryJitter, PublicURL: a.config.PublicURL,
 	})
+	watch.owner = a.engine.Scope
 	configs, err := a.configs()
 	if err != nil {
 		return err
@@ -315,12 +321,7 @@ func (a *App) Stop(ctx context.Context) error {
 	return a.stopErr
 }
 
-func (a *App) now() time.Time {
-	if a.o.Now != nil {
-		return a.o.Now()
-	}
-	return time.Now()
-}
+func (a *App) now() time.Time { return a.o.Now() }
 
 // notice carries out what the engine noticed about a link.
 func (a *App) notice(ctx context.Context, n deliver.Notice) {

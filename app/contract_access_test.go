@@ -287,6 +287,49 @@ func TestScopesOfKeys(t *testing.T) {
 	})
 }
 
+// TestLinksAboveAKey: of a delivery over a link that a key does not see it sees what came of it, and no more.
+func TestLinksAboveAKey(t *testing.T) {
+	s, p := serve(t), newPartner(t)
+	p.on("/operator", status(500, "operator-answer"))
+	s.link(hook(p, "/operator", `"events":["*"],"retry":{"schedule":["1h"]}`))
+	tenant := s.as(t, s.newKey("acme", "admin"))
+	items := tenant.watch(nil)
+	id, _ := tenant.publish(`{"event":"integration_test","scope":"acme/x"}`)
+	p.next(t)
+	d := tenant.becomes(id, "pending", 1)
+	path := "/v1/deliveries/" + d.str("id")
+	for _, text := range []string{
+		string(tenant.call("GET", "/v1/events/"+id, "").want(200).body), string(tenant.call("GET", path, "").want(200).body),
+		string(tenant.call("POST", "/v1/events?dry_run=true", `{"event":"integration_test","scope":"acme/x"}`).want(200).body),
+	} {
+		if strings.Contains(text, "/operator") || strings.Contains(text, "operator-answer") || strings.Contains(text, p.URL) {
+			t.Errorf("a tenant's key sees %s", text)
+		}
+	}
+	if a := d.objects("attempts"); a[0].str("verdict") != "retry" || a[0].str("response_code") != "500" {
+		t.Errorf("a tenant's key sees of the attempt %v", a)
+	}
+	for _, verb := range []string{"/retry", "/cancel"} {
+		tenant.call("POST", path+verb, "").refused(403, "forbidden")
+	}
+	s.call("POST", path+"/cancel", "").want(200)
+	p.on("/tenant", status(200, "tenant-answer"))
+	tenant.link(hook(p, "/tenant", `"events":["*"],"scope":"acme"`))
+	id, _ = tenant.publish(`{"event":"integration_test","scope":"acme/x"}`)
+	for {
+		i := nextItem(t, items)
+		if strings.Contains(i.data, "operator-answer") {
+			t.Errorf("a tenant's key is streamed %s", i.data)
+		}
+		if i.kind == "attempt" && strings.Contains(i.data, "tenant-answer") {
+			break // and its own
+		}
+	}
+	tenant.until("/v1/events/"+id, "an event that shows its own link's attempts", func(o object) bool {
+		return slices.ContainsFunc(o.objects("deliveries"), func(d object) bool { return d.str("attempts", 0, "request", "url") == p.url("/tenant") })
+	})
+}
+
 func TestKeys(t *testing.T) {
 	s := serve(t)
 	t.Run("a key's token is shown once, in the answer that made it", func(t *testing.T) {

@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +21,11 @@ import (
 	"github.com/patchbay/patchbay/internal/config"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Far from UTC, so that a time in the zone of the machine, which must not leave it, is seen.
+	time.Local = time.FixedZone("far away", 5*60*60+45*60)
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for what must come. It is only ever used up by a test that fails.
 const patience = 20 * time.Second
@@ -422,79 +424,4 @@ func (s *server) example(key string) string {
 	}
 	s.t.Fatalf("the catalog has no %s", key)
 	return ""
-}
-
-// watch opens /v1/stream and returns what comes. It has begun when watch returns.
-func (s *server) watch(query url.Values) <-chan item {
-	s.t.Helper()
-	ctx, cancel := context.WithCancel(s.t.Context())
-	req, err := http.NewRequestWithContext(ctx, "GET", s.url+"/v1/stream?"+query.Encode(), nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+s.key)
-	resp, err := (&http.Client{Transport: s.http.Transport}).Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
-		s.t.Fatalf("the stream was answered %d %s", resp.StatusCode, resp.Header.Get("Content-Type"))
-	}
-	lines := bufio.NewReader(resp.Body)
-	if _, err := lines.ReadString('\n'); err != nil { // the comment that says that it has begun
-		s.t.Fatal(err)
-	}
-	items := make(chan item, 1024)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer close(items)
-		readItems(lines, items)
-	}()
-	s.t.Cleanup(func() {
-		cancel()
-		resp.Body.Close()
-		<-done
-	})
-	return items
-}
-
-// item is one server-sent event.
-type item struct{ kind, data string }
-
-func readItems(r *bufio.Reader, out chan<- item) {
-	var i item
-	for {
-		line, err := r.ReadString('\n')
-		if err != nil {
-			return
-		}
-		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
-		switch name {
-		case "event":
-			i.kind = value
-		case "data":
-			i.data = value
-		case "":
-			if i.kind != "" {
-				out <- i
-			}
-			i = item{}
-		}
-	}
-}
-
-// nextItem returns the next item of a stream.
-func nextItem(t *testing.T, items <-chan item) item {
-	t.Helper()
-	select {
-	case i, ok := <-items:
-		if !ok {
-			t.Fatal("the stream ended")
-		}
-		return i
-	case <-time.After(patience):
-		t.Fatal("nothing came on the stream")
-		return item{}
-	}
 }

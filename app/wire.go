@@ -53,6 +53,7 @@ func (r rendering) Thread(e *patchbay.Event, d *integration.Definition) string {
 type observer struct {
 	hub     *stream.Hub
 	metrics *obs.Metrics
+	owner   func(patchbay.LinkID) (patchbay.Scope, bool) // the scope of a link
 }
 
 // seen is an accepted event as live views show it.
@@ -66,7 +67,7 @@ func (o *observer) Accepted(e *patchbay.Event, deliveries int) {
 	o.metrics.EventAccepted()
 	if o.hub.Active() {
 		o.hub.Publish(stream.Item{
-			Kind: stream.KindEvent, Type: e.Type, Scope: e.Scope, Also: e.Also, Data: seen{*e, deliveries},
+			Kind: stream.KindEvent, Type: e.Type, Scope: e.Scope, Also: e.Also, Event: e.ID, Data: seen{*e, deliveries},
 		})
 	}
 }
@@ -93,8 +94,10 @@ func (o *observer) Decided(d *patchbay.Delivery, e *patchbay.Event) {
 }
 
 func (o *observer) publish(kind string, d *patchbay.Delivery, e *patchbay.Event, state string, v deliver.View) {
+	owner, _ := o.owner(d.Link) // of a link that was just deleted only those are told who see the whole installation
 	o.hub.Publish(stream.Item{
-		Kind: kind, Type: e.Type, Scope: e.Scope, Also: e.Also, Link: d.Link, Integration: d.Integration, State: state, Data: v,
+		Kind: kind, Type: e.Type, Scope: e.Scope, Also: e.Also, Event: d.Event, Link: d.Link, Integration: d.Integration,
+		Owner: owner, State: state, Data: v,
 	})
 }
 

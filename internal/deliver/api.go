@@ -18,8 +18,8 @@ type View struct {
 	State         patchbay.DeliveryState `json:"state"`
 	AttemptCount  int                    `json:"attempt_count"`
 	NextAttemptAt *time.Time             `json:"next_attempt_at"`
-	// Attempts is absent in lists.
-	Attempts []AttemptView `json:"attempts,omitempty"`
+	// Attempts is absent in lists, and [] where there has been none.
+	Attempts []AttemptView `json:"attempts,omitzero"`
 }
 
 // AttemptView is an attempt as the API shows it.

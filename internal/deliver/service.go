@@ -56,22 +56,52 @@ func (s *Service) Get(ctx context.Context, c *access.Caller, id patchbay.Deliver
 	if err != nil {
 		return nil, err
 	}
-	v := s.view(d)
-	s.renderAgain(ctx, d, &v)
+	v := s.whole(ctx, c, d)
+	if s.sees(ctx, c, d) {
+		s.renderAgain(ctx, d, &v)
+	}
 	return &v, nil
 }
 
-// OfEvent returns an event's deliveries with their attempts. The caller has been checked.
-func (s *Service) OfEvent(ctx context.Context, id patchbay.EventID) ([]View, error) {
+// OfEvent returns the deliveries, with their attempts, of an event that the caller may see.
+func (s *Service) OfEvent(ctx context.Context, c *access.Caller, id patchbay.EventID) ([]View, error) {
 	found, err := s.e.o.Store.OfEvent(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	views := make([]View, len(found))
 	for i := range found {
-		views[i] = s.view(&found[i])
+		views[i] = s.whole(ctx, c, &found[i])
 	}
 	return views, nil
+}
+
+// whole is view with attempts, also when there has been none. Of a delivery over a link that the caller does not see
+// it says what came of it, but not what was sent where and answered: that is of the link's owner.
+func (s *Service) whole(ctx context.Context, c *access.Caller, d *patchbay.Delivery) View {
+	v := s.view(d)
+	if v.Attempts == nil {
+		v.Attempts = []AttemptView{}
+	}
+	if len(v.Attempts) > 0 && !s.sees(ctx, c, d) {
+		for i := range v.Attempts {
+			a := &v.Attempts[i]
+			a.Request, a.ResponseBody, a.Error = nil, nil, nil
+		}
+	}
+	return v
+}
+
+// sees reports whether the caller sees the link of a delivery. A link that is gone is looked up as it was.
+func (s *Service) sees(ctx context.Context, c *access.Caller, d *patchbay.Delivery) bool {
+	if d.Link == 0 || c.Scope == "" {
+		return true
+	}
+	if scope, ok := s.e.Scope(d.Link); ok {
+		return c.Sees(scope)
+	}
+	link, err := s.revision(ctx, d.Link, d.Revision)
+	return err == nil && c.Sees(link.Scope)
 }
 
 // Retry makes a delivery due now: one that waits, or one that has ended, whose schedule then begins afresh.
@@ -86,6 +116,9 @@ func (s *Service) Retry(ctx context.Context, c *access.Caller, id patchbay.Deliv
 	case d.State == patchbay.DeliverySkipped:
 		return nil, patchbay.Errorf(patchbay.CodeConflict, "the integration does not support this event's type, so there is nothing to send")
 	}
+	if !s.sees(ctx, c, d) {
+		return nil, notYours
+	}
 	if err := s.e.retry(ctx, d); err != nil {
 		return nil, err
 	}
@@ -98,6 +131,9 @@ func (s *Service) Cancel(ctx context.Context, c *access.Caller, id patchbay.Deli
 	if err != nil {
 		return nil, err
 	}
+	if !s.sees(ctx, c, d) {
+		return nil, notYours
+	}
 	if d.State.Final() && d.State != patchbay.DeliveryCancelled {
 		return nil, patchbay.Errorf(patchbay.CodeConflict, "the delivery has already ended: it is %s", d.State)
 	}
@@ -108,6 +144,8 @@ func (s *Service) Cancel(ctx context.Context, c *access.Caller, id patchbay.Deli
 	}
 	return s.Get(ctx, c, id)
 }
+
+var notYours = &patchbay.Error{Code: patchbay.CodeForbidden, Message: "the delivery goes over a link above this key's scope, so it is for those who look after that link"}
 
 // find returns a delivery that the caller may see.
 func (s *Service) find(ctx context.Context, c *access.Caller, p access.Permission, id patchbay.DeliveryID) (*patchbay.Delivery, error) {
@@ -125,6 +163,17 @@ func (s *Service) find(ctx context.Context, c *access.Caller, p access.Permissio
 		d.State = patchbay.DeliveryHeld
 	}
 	return d, nil
+}
+
+// Scope returns the scope of a link that can be used.
+func (e *Engine) Scope(id patchbay.LinkID) (patchbay.Scope, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l := e.lanes[id]
+	if l == nil {
+		return "", false
+	}
+	return l.link.Scope, true
 }
 
 // holds reports whether the deliveries of a link wait for it to be resumed.

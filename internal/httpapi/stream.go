@@ -36,7 +36,7 @@ func (a *api) streamRoutes() {
 		Tags:        []string{tagEvents}, Security: a.document.withKey(),
 		Parameters: []*huma.Param{
 			param("kind", "event, delivery or attempt, or several separated by commas."), param("type", "Patterns of event types, separated by commas."),
-			param("scope", "At or below it."), param("link", "A link's identifier."),
+			param("scope", "At or below it."), param("event", "An event's identifier."), param("link", "A link's identifier."),
 			param("state", "Deliveries' states or attempts' verdicts, separated by commas."), param("integration", "An integration's key."),
 		},
 		Responses: map[string]*huma.Response{"200": {Description: "The stream.", Content: map[string]*huma.MediaType{"text/event-stream": {Schema: text,
@@ -168,14 +168,18 @@ func (e *eventWriter) flush(text string) error {
 
 // streamFilter reads the query.
 func streamFilter(c *access.Caller, r *http.Request) (f stream.Filter, err error) {
-	q, err := query(r, "kind", "type", "scope", "link", "state", "integration")
+	q, err := query(r, "kind", "type", "scope", "event", "link", "state", "integration")
 	if err != nil {
 		return f, err
 	}
 	if f.Scope, err = reachable(c, q.Get("scope")); err != nil {
 		return f, err
 	}
+	f.Within = c.Scope
 	if err := filterID("link", q.Get("link"), &f.Link); err != nil {
+		return f, err
+	}
+	if err := filterID("event", q.Get("event"), &f.Event); err != nil {
 		return f, err
 	}
 	f.Kinds = several(q, "kind")

@@ -69,7 +69,8 @@ func TestStream(t *testing.T) {
 		{Kind: stream.KindEvent, Type: "user.create", Scope: "acme", Data: 2},
 		{Kind: stream.KindEvent, Type: "repo.push", Scope: "umbrella", Data: "another tenant's"},
 		{Kind: stream.KindDelivery, Type: "repo.push", Scope: "acme", Data: 4},
-		{Kind: stream.KindAttempt, Type: "repo.pull", Scope: "acme", State: "retry", Data: "two\nlines"},
+		{Kind: stream.KindAttempt, Type: "repo.pull", Scope: "acme", Owner: "acme", State: "retry", Data: "two\nlines"},
+		{Kind: stream.KindAttempt, Type: "repo.pull", Scope: "acme", Owner: "", State: "retry", Data: "of a link above"},
 		{Kind: stream.KindEvent, Type: "repo.x", Scope: "acme", Data: func() {}},
 		{Kind: stream.KindEvent, Type: "repo.end", Scope: "acme", Data: nil},
 	} {
@@ -78,7 +79,7 @@ func TestStream(t *testing.T) {
 	for _, want := range []string{
 		"event: event\nid: 1\ndata: {\"n\":1}",
 		"event: attempt\nid: 5\ndata: \"two\\nlines\"",
-		"event: event\nid: 7\ndata: null",
+		"event: event\nid: 8\ndata: null",
 	} {
 		if got := w.next(); got != want {
 			t.Errorf("the stream says %q, want %q", got, want)
@@ -164,13 +165,13 @@ func TestLagged(t *testing.T) {
 
 func TestStreamFilter(t *testing.T) {
 	c := &access.Caller{Scope: "acme"}
-	got, err := streamFilter(c, request("GET", "/v1/stream?kind=delivery&type=a,b*&scope=acme/x&link="+exampleLinkID.String()+"&state=failed,retry&integration=slack", ""))
-	want := stream.Filter{Kinds: []string{"delivery"}, Types: []patchbay.Pattern{"a", "b*"}, Scope: "acme/x", Link: exampleLinkID,
+	got, err := streamFilter(c, request("GET", "/v1/stream?kind=delivery&type=a,b*&scope=acme/x&event="+exampleEvent.ID.String()+"&link="+exampleLinkID.String()+"&state=failed,retry&integration=slack", ""))
+	want := stream.Filter{Kinds: []string{"delivery"}, Types: []patchbay.Pattern{"a", "b*"}, Scope: "acme/x", Within: "acme", Event: exampleEvent.ID, Link: exampleLinkID,
 		Integration: "slack", States: []string{"failed", "retry"}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v %s", err, diff)
 	}
-	if got, err = streamFilter(c, request("GET", "/v1/stream", "")); err != nil || !cmp.Equal(got, stream.Filter{Scope: "acme"}) {
+	if got, err = streamFilter(c, request("GET", "/v1/stream", "")); err != nil || !cmp.Equal(got, stream.Filter{Scope: "acme", Within: "acme"}) {
 		t.Errorf("without a query: %+v, %v", got, err)
 	}
 }

@@ -36,9 +36,6 @@ type inlineAnswer struct {
 // acceptInline tries every listed integration once, all at the same time, and answers when all are done. Links are not
 // consulted, and nothing of the settings is kept.
 func (s *Service) acceptInline(ctx context.Context, c *access.Caller, in *call, event *patchbay.Event, t *catalog.Type, idem *store.Idempotency) (*Answer, error) {
-	if err := c.Require(access.Inline); err != nil {
-		return nil, err
-	}
 	event.Source.Kind = patchbay.SourceInline
 	entries, err := s.entries(in.integrations, t)
 	if err != nil {
@@ -59,7 +56,7 @@ func (s *Service) acceptInline(ctx context.Context, c *access.Caller, in *call, 
 			return nil, patchbay.Internal("looking up an idempotency key", err)
 		}
 		if existing != nil {
-			return s.replayInline(ctx, existing, idem, event)
+			return s.replayInline(ctx, c, existing, idem, event)
 		}
 	}
 	event.ID = patchbay.EventID(s.newID(len(entries) + 1))
@@ -263,11 +260,11 @@ func (a *inlineAnswer) fail(r *Result) {
 }
 
 // replayInline answers a remembered inline call as it was answered then: everything sent or skipped.
-func (s *Service) replayInline(ctx context.Context, existing *store.Existing, idem *store.Idempotency, event *patchbay.Event) (*Answer, error) {
+func (s *Service) replayInline(ctx context.Context, c *access.Caller, existing *store.Existing, idem *store.Idempotency, event *patchbay.Event) (*Answer, error) {
 	if existing.Body != idem.Body {
 		return nil, patchbay.Errorf(patchbay.CodeConflict, "the key was used in the last 24 hours for another call: repeat the very same body, or send a new key")
 	}
-	views, err := s.o.Deliveries.OfEvent(ctx, existing.Event)
+	views, err := s.o.Deliveries.OfEvent(ctx, c, existing.Event)
 	if err != nil {
 		return nil, patchbay.Internal("reading the results of a call", err)
 	}

@@ -73,7 +73,7 @@ func (s *Service) Event(ctx context.Context, c *access.Caller, id patchbay.Event
 		ids = append(ids, replays[i].ID)
 	}
 	for _, of := range ids {
-		views, err := s.o.Deliveries.OfEvent(ctx, of)
+		views, err := s.o.Deliveries.OfEvent(ctx, c, of)
 		if err != nil {
 			return nil, patchbay.Internal("reading an event's deliveries", err)
 		}

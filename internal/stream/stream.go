@@ -36,9 +36,13 @@ type Item struct {
 	Type  string
 	Scope patchbay.Scope
 	Also  []patchbay.Scope
+	// Event identifies the event.
+	Event patchbay.EventID
 	// Link and Integration say where a delivery or an attempt goes.
 	Link        patchbay.LinkID
 	Integration string
+	// Owner is the scope of the link that an attempt goes over.
+	Owner patchbay.Scope
 	// State is a delivery's state, or an attempt's verdict.
 	State string
 	// Data is what watchers are shown. It is marshalled later, by a reader's goroutine, so it must not change.
@@ -69,7 +73,11 @@ type Filter struct {
 	// Types are patterns; one of them must match.
 	Types []patchbay.Pattern
 	// Scope selects items of which the scope, or one of Also, is Scope or lies below it.
-	Scope       patchbay.Scope
+	Scope patchbay.Scope
+	// Within leaves out attempts of which Owner is not Within and does not lie below it: what was sent where, and what
+	// was answered, is of the link's owner.
+	Within      patchbay.Scope
+	Event       patchbay.EventID
 	Link        patchbay.LinkID
 	Integration string
 	States      []string
@@ -79,6 +87,8 @@ type Filter struct {
 func (f *Filter) Match(i *Item) bool {
 	switch {
 	case len(f.Kinds) > 0 && !slices.Contains(f.Kinds, i.Kind),
+		i.Kind == KindAttempt && !f.Within.Contains(i.Owner),
+		f.Event != 0 && f.Event != i.Event,
 		f.Link != 0 && f.Link != i.Link,
 		f.Integration != "" && f.Integration != i.Integration,
 		len(f.States) > 0 && !slices.Contains(f.States, i.State):
