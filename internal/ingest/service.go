@@ -109,9 +109,6 @@ func (s *Service) Accept(ctx context.Context, c *access.Caller, body []byte, key
 	if in.integrations != nil {
 		return s.acceptInline(ctx, c, in, event, t, idem)
 	}
-	if err := c.Require(access.Publish); err != nil {
-		return nil, err
-	}
 	existing, n, err := s.commit(ctx, event, t, idem)
 	switch {
 	case err != nil:
@@ -144,6 +141,13 @@ func (s *Service) read(c *access.Caller, body []byte) (*call, *patchbay.Event, *
 	in, err := parse(body)
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	need := access.Publish
+	if in.integrations != nil {
+		need = access.Inline
+	}
+	if err := c.Require(need); err != nil {
+		return nil, nil, nil, err // before anything is said about the catalog
 	}
 	t := s.o.Catalog.Type(in.name)
 	if strings.HasPrefix(in.name, patchbay.SystemPrefix) {
