@@ -19,7 +19,6 @@ type batch struct {
 	keys     map[[16]byte]*op
 	outcomes []*store.Outcome // not written yet
 	results  int
-	recent   int64 // the lowest identifier of a delivery that is recent
 	settled  []settled
 	lowered  []lowered
 	lowest   int64  // the lowest event that was written; 0: none

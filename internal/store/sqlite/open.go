@@ -182,6 +182,7 @@ func (s *Store) load(c *conn) error {
 		return err
 	}
 	s.ids = patchbay.NewSequence(s.o.Node, last, s.o.Now)
+	s.w.recent = patchbay.FirstIDAt(patchbay.EventID(last).Time().Add(-recent))
 	highest, err := c.number("SELECT max(id) FROM event")
 	if err != nil {
 		return err

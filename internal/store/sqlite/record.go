@@ -42,7 +42,7 @@ const insertAttempt = `INSERT OR IGNORE INTO attempt
 // writeOutcome writes what came of an attempt, and the delivery's place in the queue.
 func (w *writer) writeOutcome(o *store.Outcome) error {
 	id, delivery := int64(o.Delivery), int64(0)
-	if o.N > 1 || id < w.batch.recent {
+	if o.N > 1 || id < w.recent {
 		id, delivery = w.s.ids.Take(1), int64(o.Delivery)
 	}
 	written, err := w.writeAttempt(o, id, delivery)

@@ -58,7 +58,10 @@ type writer struct {
 	markedAt time.Time
 	batch    batch
 	backoff  time.Duration
-	result   error // what the last attempt before the end said
+	// recent is the lowest identifier of a delivery whose first attempt may stand under it. It never goes back, also
+	// not with the clock: else a later decision could take the place before an attempt that came late.
+	recent int64
+	result error // what the last attempt before the end said
 
 	failing atomic.Pointer[error] // why the last transaction failed; nil when it did not
 	stats   struct{ commits, committed, busy, last atomic.Int64 }
@@ -473,7 +476,7 @@ func (w *writer) transact(items []item) (err error) {
 // write runs the statements of items: events first, in the order of their identifiers, then the rest as it came.
 func (w *writer) write(items []item) error {
 	b := &w.batch
-	b.recent = patchbay.FirstIDAt(w.s.now().Add(-recent))
+	w.recent = max(w.recent, patchbay.FirstIDAt(w.s.now().Add(-recent)))
 	for _, o := range b.accepts {
 		if err := w.accept(o); err != nil {
 			return err

@@ -264,6 +264,23 @@ var deliveryTests = []test{
 		e.same("failed", deliveryIDs(e.deliveryPages(store.DeliveryFilter{States: []patchbay.DeliveryState{patchbay.DeliveryFailed}, Link: linkA, Limit: 10})),
 			[]patchbay.DeliveryID{delivery(a, 1)})
 	}},
+	{"what came last counts, whatever the clock does", func(e *env) {
+		a := e.accept(e.held(linkA))
+		e.clock.forward(2 * time.Hour)
+		retry := e.retry(a, 1, 1, e.now())
+		retry.WasQueued = true
+		e.record(retry)
+		e.clock.forward(-2 * time.Hour)
+		for range 2 {
+			end := e.outcome(a, 1, 0, patchbay.DeliveryFailed)
+			end.WasQueued = true
+			e.record(end)
+			e.wantState(a, 1, patchbay.DeliveryFailed)
+			e.must(e.s.Enqueue(e.ctx, []store.Queued{e.place(a, 1, e.now())}))
+			e.wantState(a, 1, patchbay.DeliveryPending)
+			e.reopen()
+		}
+	}},
 	{"of an event, in order", func(e *env) {
 		a := e.event(linkA, linkB, linkC)
 		e.accept(a)
