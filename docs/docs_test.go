@@ -10,7 +10,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +23,6 @@ import (
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integrations/all"
 	"github.com/patchbay/patchbay/internal/catalog"
-	"github.com/patchbay/patchbay/internal/catalog/tmpl"
 	"github.com/patchbay/patchbay/internal/docgen"
 	"github.com/patchbay/patchbay/internal/route"
 )
@@ -209,6 +207,22 @@ func TestWebhookCode(t *testing.T) {
 	}
 }
 
+// TestArchitecture proves that the map names every package.
+func TestArchitecture(t *testing.T) {
+	page := read(t, "architecture.md")
+	for _, below := range []string{"internal", "integration", "cmd"} {
+		entries, err := os.ReadDir("../" + below)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if name := "`" + below + "/" + e.Name() + "`"; e.IsDir() && !strings.Contains(page, name) {
+				t.Errorf("architecture.md does not say what %s is", name)
+			}
+		}
+	}
+}
+
 // TestGenerated proves that what is made from the program is what the program makes now.
 func TestGenerated(t *testing.T) {
 	c, err := catalog.Open(catalog.Options{})
@@ -221,18 +235,12 @@ func TestGenerated(t *testing.T) {
 	}
 	compare(t, "event-types.md", types.Bytes())
 	compare(t, "integrations.md", docgen.Integrations(all.Integrations()))
-	fill(t, "catalogs.md", map[string]string{"functions": functions()})
-	fill(t, "../README.md", map[string]string{"catalog": docgen.CatalogTable(c.Types()), "integrations": docgen.IntegrationTable(all.Integrations())})
-}
-
-// functions is the table of what templates can call.
-func functions() string {
-	var b strings.Builder
-	b.WriteString("| call | what it makes |\n|---|---|\n")
-	for _, f := range tmpl.Functions() {
-		fmt.Fprintf(&b, "| `%s` | %s |\n", f.Usage, catalog.Cell(f.Help))
+	var functions strings.Builder
+	if err := catalog.WriteFunctions(&functions); err != nil {
+		t.Fatal(err)
 	}
-	return b.String()
+	fill(t, "catalogs.md", map[string]string{"functions": functions.String()})
+	fill(t, "../README.md", map[string]string{"catalog": docgen.CatalogTable(c.Types()), "integrations": docgen.IntegrationTable(all.Integrations())})
 }
 
 func fill(t *testing.T, name string, sections map[string]string) {
