@@ -266,7 +266,7 @@ func TestSchedule(t *testing.T) {
 // TestPause: paused holds what matches, and delivers it on resume.
 func TestPause(t *testing.T) {
 	s, p := things(t), newPartner(t)
-	link := s.link(hook(p, "/x", `"events":["*"]`))
+	link := s.link(hook(p, "/x", `"events":["*"],"retry":{"schedule":["1s"]}`))
 	path := "/v1/links/" + link
 	s.call("POST", path+"/pause", "").want(200)
 	var want []string
