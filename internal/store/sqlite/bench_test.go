@@ -150,6 +150,10 @@ func benchAccept(b *testing.B, publishers, fan int) {
 	sortDurations(lat)
 	b.ReportMetric(float64(lat[len(lat)*99/100].Microseconds()), "p99-µs")
 	b.ReportMetric(float64(lat[len(lat)-1].Microseconds()), "max-µs")
+	stall, frames := s.Stall()
+	b.ReportMetric(float64(stall.Microseconds()), "stall-µs")
+	b.ReportMetric(float64(frames), "log-pages")
+	b.ReportMetric(float64(after.Bytes)/(n+2000), "bytes/event")
 }
 
 func sortDurations(d []time.Duration) { slices.Sort(d) }

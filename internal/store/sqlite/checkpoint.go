@@ -23,7 +23,8 @@ type logState struct {
 	finish atomic.Bool   // asks the writer to copy the rest
 	at     int           // the length at which the checkpointer is woken next; the writer's
 	last   int           // the length after the last transaction; the writer's
-	stall  atomic.Int64  // the longest that the writer has been copying, for tests
+	// For tests: the longest that the writer has been copying, and the longest log.
+	stall, longest atomic.Int64
 }
 
 // watchLog wakes the checkpointer when the log is long.
@@ -33,6 +34,7 @@ func (w *writer) watchLog() {
 		w.log.at = w.s.o.limits.checkpointPages // it began anew
 	}
 	w.log.last = n
+	w.log.longest.Store(max(w.log.longest.Load(), int64(n)))
 	if n < w.log.at {
 		return
 	}

@@ -1,5 +1,7 @@
 package sqlite
 
+import "time"
+
 // SmallOptions returns options with which everything that happens now and then happens all the time.
 func SmallOptions() Options {
 	return Options{limits: limits{
@@ -18,4 +20,9 @@ func (s *Store) Abandon() {
 		s.owned.Wait()
 		s.release()
 	})
+}
+
+// Stall returns the longest that the writer has stood still to finish copying its log, and how long the log became.
+func (s *Store) Stall() (time.Duration, int64) {
+	return time.Duration(s.w.log.stall.Load()), s.w.log.longest.Load()
 }

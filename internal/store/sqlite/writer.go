@@ -21,8 +21,9 @@ const (
 	// batchBytes bounds the payloads in one transaction.
 	batchBytes = 8 << 20
 	// lingerMost bounds how long the writer waits after a transaction of several ops for those callers to come back that
-	// it has just answered. Where a sync takes a millisecond, callers otherwise fall into two halves that take turns, and
-	// each transaction is half as full as it could be. A writer that is not busy never waits.
+	// it has just answered. A transaction costs some 150 µs whatever is in it, and where a sync takes a millisecond,
+	// callers otherwise fall into two halves that take turns. It does not wait for more than there have been lately, and
+	// a writer that is not busy never waits.
 	lingerMost = 500 * time.Microsecond
 	// retryFirst and retryMost are the pauses between attempts to commit results while the disk is full and the like.
 	retryFirst = 50 * time.Millisecond
@@ -53,6 +54,7 @@ type writer struct {
 	// Until lingerUntil, or until there are expected ops, the next transaction waits. expected 0: it does not.
 	lingerUntil time.Time
 	expected    int
+	company     int // about how many callers there are at the same time
 
 	marks    marks // as they are in the database
 	markedAt time.Time
@@ -207,13 +209,13 @@ func (w *writer) loop() {
 		}
 		wait, ready := w.readiness()
 		if ready {
-			began, ops := time.Now(), w.ops
+			ops := w.ops
 			items, last := w.take(), w.closed
 			ops -= w.ops
 			w.mu.Unlock()
 			w.work(items)
 			w.giveBack(items)
-			w.linger(ops, time.Since(began))
+			w.linger(ops)
 			if last && w.finished() {
 				w.markedAt = time.Time{}
 				_ = w.transact(nil) // so that the next start has nothing to look for; without it, it looks
@@ -237,14 +239,15 @@ func (w *writer) loop() {
 	}
 }
 
-// linger sets how long the next transaction waits for company, after one with so many ops that took so long.
-func (w *writer) linger(ops int, took time.Duration) {
+// linger sets how long the next transaction waits for company, after one with so many ops.
+func (w *writer) linger(ops int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.expected = 0
+	w.company = max(ops+w.ops, w.company-w.company/16-1)
 	if ops > 1 && !w.closed {
-		w.expected = ops + w.ops
-		w.lingerUntil = time.Now().Add(min(took/3, lingerMost))
+		w.expected = w.company
+		w.lingerUntil = time.Now().Add(lingerMost)
 	}
 }
 
