@@ -18,6 +18,7 @@ type batch struct {
 	accepted []*op // written
 	keys     map[[16]byte]*op
 	outcomes []*store.Outcome // not written yet
+	group    [attemptGroup]*store.Outcome
 	results  int
 	settled  []settled
 	lowered  []lowered

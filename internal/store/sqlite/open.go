@@ -61,6 +61,9 @@ func (s *Store) takeLock() error {
 
 // open opens the connections and reads what the store keeps in memory.
 func (s *Store) open(ctx context.Context) error {
+	if err := private(s.path); err != nil {
+		return err
+	}
 	c, err := openConn(s.path, lib.SQLITE_OPEN_CREATE)
 	if err != nil {
 		return err
@@ -93,6 +96,16 @@ func (s *Store) open(ctx context.Context) error {
 		}
 	}
 	return inSnapshot(c, s.load)
+}
+
+// private makes the database's file for its owner only, before SQLite does with other permissions: the settings of
+// links are in it, and the directory may be one that others can read. SQLite gives its log the same permissions.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("the database %s cannot be opened for writing: %w", path, err)
+	}
+	return errors.Join(f.Chmod(0o600), f.Close())
 }
 
 // prepareFile sets what belongs to the file and brings its schema up to date.

@@ -1,11 +1,9 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -512,6 +510,7 @@ func (w *writer) isolated(o *op) error {
 	if err := w.c.run("SAVEPOINT op"); err != nil {
 		return err
 	}
+	settled := len(w.batch.settled)
 	o.err = o.do(w.c)
 	if o.err == nil {
 		return w.c.run("RELEASE op")
@@ -519,21 +518,6 @@ func (w *writer) isolated(o *op) error {
 	if environmental(o.err) {
 		return o.err
 	}
+	w.batch.settled = w.batch.settled[:settled]
 	return errors.Join(w.c.run("ROLLBACK TO op"), w.c.run("RELEASE op"))
-}
-
-// writeOutcomes writes the results that have come together, sorted by delivery: rows at the end of a table cost least
-// in their order. Results of one delivery keep theirs.
-func (w *writer) writeOutcomes() error {
-	b := &w.batch
-	slices.SortStableFunc(b.outcomes, func(x, y *store.Outcome) int { return cmp.Compare(x.Delivery, y.Delivery) })
-	for _, o := range b.outcomes {
-		if err := w.writeOutcome(o); err != nil {
-			return err
-		}
-	}
-	b.results += len(b.outcomes)
-	clear(b.outcomes)
-	b.outcomes = b.outcomes[:0]
-	return nil
 }
