@@ -4,16 +4,17 @@ import "encoding/json"
 
 // SettingInfo is how the API describes a setting.
 type SettingInfo struct {
-	Key      string        `json:"key"`
-	Title    string        `json:"title"`
-	Required bool          `json:"required"`
-	Type     SettingType   `json:"type"`
-	Secret   bool          `json:"secret"`
-	Default  any           `json:"default,omitempty"`
-	Help     string        `json:"help,omitempty"`
-	Example  string        `json:"example,omitempty"`
-	Options  []Option      `json:"options,omitempty"`
-	Fields   []SettingInfo `json:"fields,omitempty"`
+	Key      string      `json:"key"`
+	Title    string      `json:"title"`
+	Required bool        `json:"required"`
+	Type     SettingType `json:"type"`
+	Secret   bool        `json:"secret"`
+	Default  any         `json:"default"`
+	Help     string      `json:"help"`
+	Example  string      `json:"example,omitempty"`
+	// Options is empty unless Type is TypeSelect.
+	Options []Option      `json:"options" nullable:"false"`
+	Fields  []SettingInfo `json:"fields,omitempty"`
 }
 
 // Info describes the settings.
@@ -23,7 +24,7 @@ func (s Spec) Info() []SettingInfo {
 		set := &s[i]
 		out[i] = SettingInfo{
 			Key: set.Key, Title: set.Title, Required: set.Required, Type: set.Type, Secret: set.Secret,
-			Default: set.Default, Help: set.Help, Example: set.Example, Options: set.Options,
+			Default: set.Default, Help: set.Help, Example: set.Example, Options: append([]Option{}, set.Options...),
 		}
 		if set.Type == TypeObject {
 			out[i].Fields = set.Fields.Info()

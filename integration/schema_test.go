@@ -16,9 +16,9 @@ func TestInfo(t *testing.T) {
 		{Key: "login", Title: "Login", Type: TypeObject, Fields: Spec{{Key: "user", Title: "User", Type: TypeString}}},
 	}
 	raw, err := json.Marshal(spec.Info())
-	want := `[{"key":"url","title":"Address","required":true,"type":"url","secret":true,"help":"Where to.","example":"https://h"},` +
-		`{"key":"kind","title":"Kind","required":false,"type":"select","secret":false,"default":"a","options":[{"value":"a","title":"A"}]},` +
-		`{"key":"login","title":"Login","required":false,"type":"object","secret":false,"fields":[{"key":"user","title":"User","required":false,"type":"string","secret":false}]}]`
+	want := `[{"key":"url","title":"Address","required":true,"type":"url","secret":true,"default":null,"help":"Where to.","example":"https://h","options":[]},` +
+		`{"key":"kind","title":"Kind","required":false,"type":"select","secret":false,"default":"a","help":"","options":[{"value":"a","title":"A"}]},` +
+		`{"key":"login","title":"Login","required":false,"type":"object","secret":false,"default":null,"help":"","options":[],"fields":[{"key":"user","title":"User","required":false,"type":"string","secret":false,"default":null,"help":"","options":[]}]}]`
 	if diff := cmp.Diff(want, string(raw)); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
 	}

@@ -90,9 +90,9 @@ func TestOpenLists(t *testing.T) {
 		t.Errorf("GET /events: %d\n%s\nwant at its end\n%s", w.Code, w.Body, want)
 	}
 	slack := `{"key":"slack","title":"Slack","category":"chat","description":"Messages in a channel.","events":"*","settings":[` +
-		`{"key":"url","title":"Webhook URL","required":true,"type":"url","secret":true,"help":"From Slack."},` +
-		`{"key":"channel","title":"Channel","required":false,"type":"string","secret":false},` +
-		`{"key":"style","title":"Style","required":false,"type":"select","secret":false,"default":"long","options":[{"value":"long","title":"Long"}]}],` +
+		`{"key":"url","title":"Webhook URL","required":true,"type":"url","secret":true,"default":null,"help":"From Slack.","options":[]},` +
+		`{"key":"channel","title":"Channel","required":false,"type":"string","secret":false,"default":null,"help":"","options":[]},` +
+		`{"key":"style","title":"Style","required":false,"type":"select","secret":false,"default":"long","help":"","options":[{"value":"long","title":"Long"}]}],` +
 		`"schema":{"$schema":"https://json-schema.org/draft/2020-12/schema","additionalProperties":false,"properties":{"channel":{"title":"Channel","type":"string"},` +
 		`"style":{"default":"long","enum":["long"],"title":"Style","type":"string"},"url":{"description":"From Slack.","format":"uri","title":"Webhook URL","type":"string","writeOnly":true}},` +
 		`"required":["url"],"type":"object"},"supports":[]}`
