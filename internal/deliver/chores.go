@@ -124,7 +124,9 @@ type Health struct {
 	Breaker      string
 	Failures     int
 	FailingSince time.Time
-	InFlight     int
+	// LastError is what the last failed attempt said.
+	LastError string
+	InFlight  int
 	// Waiting counts what waits in memory.
 	Waiting int
 }
@@ -137,7 +139,7 @@ func (e *Engine) Health(id patchbay.LinkID) Health {
 	if l == nil {
 		return Health{Breaker: "closed"}
 	}
-	h := Health{Breaker: "closed", Failures: l.failures, FailingSince: l.failingSince, InFlight: l.inflight, Waiting: l.ready.n}
+	h := Health{Breaker: "closed", Failures: l.failures, FailingSince: l.failingSince, LastError: l.lastError, InFlight: l.inflight, Waiting: l.ready.n}
 	switch {
 	case l.openUntil.After(e.now()):
 		h.Breaker = "open"

@@ -228,7 +228,7 @@ func (e *Engine) consequences(l *lane, started time.Time, out *Outcome) {
 		}
 		return
 	}
-	l.proven = false
+	l.proven, l.lastError = false, out.Error
 	l.window = max(1, min(l.window, l.most())/2)
 	first := l.failingSince.IsZero()
 	if first {

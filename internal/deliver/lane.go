@@ -76,6 +76,7 @@ type lane struct {
 	proven                 bool // has succeeded, and not failed since
 	failures               int
 	failingSince           time.Time
+	lastError              string    // of the last failed attempt; empty while the link succeeds
 	openedAt, openUntil    time.Time // when the breaker opened, and its next probe
 	throttled              time.Time // the partner wants us to wait until then
 	throttles              int       // periods of it in a row
@@ -145,7 +146,7 @@ func (l *lane) restore(s store.Lane, now time.Time) {
 
 // heal forgets failures.
 func (l *lane) heal() {
-	l.failures, l.failingSince, l.openUntil = 0, time.Time{}, time.Time{}
+	l.failures, l.failingSince, l.openUntil, l.lastError = 0, time.Time{}, time.Time{}, ""
 	l.throttled, l.throttles, l.throttledSince = time.Time{}, 0, time.Time{}
 	l.window = max(l.window, firstWindow)
 }
