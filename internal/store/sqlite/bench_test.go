@@ -157,3 +157,117 @@ func benchAccept(b *testing.B, publishers, fan int) {
 }
 
 func sortDurations(d []time.Duration) { slices.Sort(d) }
+
+// million opens a database in which a million deliveries of a thousand links wait, a hundred of each event.
+func million(b *testing.B) (*sqlite.Store, string) {
+	b.Helper()
+	dir := b.TempDir()
+	s, err := sqlite.Open(context.Background(), sqlite.Options{Dir: dir})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var next atomic.Int64
+	next.Store(10_000)
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for i := next.Add(-1); i >= 0; i = next.Add(-1) {
+				now := time.Now()
+				a := acceptance(s, 100, now)
+				for j := range a.Targets {
+					a.Targets[j].Link = patchbay.LinkID(1 + (i%10)*100 + int64(j))
+					a.Queue = append(a.Queue, store.Queued{
+						Delivery: patchbay.DeliveryAt(a.Event.ID, j+1), Event: a.Event.ID, Link: a.Targets[j].Link, Due: now,
+					})
+				}
+				if _, err := s.Accept(context.Background(), a); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	return s, dir
+}
+
+// BenchmarkMillion is what concerns a million waiting deliveries.
+func BenchmarkMillion(b *testing.B) {
+	s, dir := million(b)
+	ctx := context.Background()
+	defer func() { _ = s.Close() }()
+	for _, limit := range []int{1, 256} {
+		b.Run(fmt.Sprintf("claim %d", limit), func(b *testing.B) {
+			skip := func(patchbay.DeliveryID) bool { return false }
+			for i := range b.N {
+				got, err := s.Due(ctx, patchbay.LinkID(1+i%1000), time.Now(), limit, skip)
+				if err != nil || len(got) != limit {
+					b.Fatal(len(got), err)
+				}
+			}
+		})
+	}
+	b.Run("claim and record 256", func(b *testing.B) {
+		for i := range b.N {
+			got, err := s.Due(ctx, patchbay.LinkID(1+i%1000), time.Now(), 256, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			outcomes := make([]store.Outcome, len(got))
+			for j, c := range got {
+				outcomes[j] = store.Outcome{
+					Delivery: c.Delivery, Event: c.Queued.Event, Link: c.Link, N: 1, State: patchbay.DeliverySucceeded, WasQueued: true,
+					Attempt: patchbay.Attempt{At: time.Now(), Verdict: patchbay.VerdictDelivered, ResponseCode: 200, Request: request},
+				}
+			}
+			s.Record(outcomes, nil)
+			if err := s.Flush(ctx); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("stats", func(b *testing.B) {
+		for range b.N {
+			if _, err := s.Stats(ctx); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("waited", func(b *testing.B) {
+		for range b.N {
+			if got, err := s.Waited(ctx); err != nil || len(got) != 1000 {
+				b.Fatal(len(got), err)
+			}
+		}
+	})
+	b.Run("drop and claim", func(b *testing.B) {
+		for range b.N {
+			if err := s.SaveLane(ctx, store.Lane{Link: 7, DropBefore: patchbay.DeliveryID(s.NewID(1))}); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := s.Due(ctx, 7, time.Now(), 256, nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	for _, how := range []string{"after Close", "after a crash"} {
+		b.Run("open "+how, func(b *testing.B) {
+			for range b.N {
+				s, err := sqlite.Open(ctx, sqlite.Options{Dir: dir})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if n, err := s.Recover(ctx, time.Now()); err != nil || n != 0 {
+					b.Fatal(n, err)
+				}
+				if how == "after Close" {
+					_ = s.Close()
+				} else {
+					s.Abandon()
+				}
+			}
+		})
+	}
+}

@@ -144,6 +144,22 @@ func readTargets(raw []byte) ([]store.Target, error) {
 	return out, r.err()
 }
 
+// revisionAt returns the revision of the i-th target, counting from 0, without making the others.
+func revisionAt(raw []byte, i int) int {
+	r := blob{b: raw}
+	for ; i >= 0 && !r.done(); i-- {
+		r.id()
+		revision := r.uvarint()
+		if n := r.uvarint(); n > 0 {
+			r.take(n - 1)
+		}
+		if i == 0 && !r.bad {
+			return int(revision)
+		}
+	}
+	return 0
+}
+
 // countTargets is len of readTargets, without making them.
 func countTargets(raw []byte) int {
 	r := blob{b: raw}

@@ -27,24 +27,32 @@ func exists(c *conn, sql string, id int64) (bool, error) {
 	return st.bind(1, id).step()
 }
 
+// columnTargets is the place of the targets in eventColumns.
+const columnTargets = 10
+
 // scanEvent reads a row of eventColumns. The payload of a replay is left out.
-func scanEvent(st *stmt) (*store.EventRecord, error) {
-	r := &store.EventRecord{
-		Event: patchbay.Event{
-			ID: patchbay.EventID(st.int(0)), Type: st.str(1), Scope: patchbay.Scope(st.str(2)), Also: splitScopes(st.str(3)),
-			Hops: int(st.int(5)), ReceivedAt: st.time(6), OccurredAt: st.time(7), Origin: patchbay.EventID(st.int(8)),
-			Actor: st.bytes(11), Payload: st.bytes(12),
-		},
-		Missed: st.int(9) != 0,
+func scanEvent(st *stmt, e *patchbay.Event) error {
+	*e = patchbay.Event{
+		ID: patchbay.EventID(st.int(0)), Type: st.str(1), Scope: patchbay.Scope(st.str(2)), Also: splitScopes(st.str(3)),
+		Hops: int(st.int(5)), ReceivedAt: st.time(6), OccurredAt: st.time(7), Origin: patchbay.EventID(st.int(8)),
+		Actor: st.bytes(11), Payload: st.bytes(12),
 	}
-	if r.OccurredAt.IsZero() {
-		r.OccurredAt = r.ReceivedAt
+	if e.OccurredAt.IsZero() {
+		e.OccurredAt = e.ReceivedAt
 	}
 	var err error
-	if r.Source, err = readSource(st.raw(4)); err != nil {
+	e.Source, err = readSource(st.raw(4))
+	return err
+}
+
+// scanRecord is scanEvent with what else stands in the row.
+func scanRecord(st *stmt) (*store.EventRecord, error) {
+	r := &store.EventRecord{Missed: st.int(9) != 0}
+	if err := scanEvent(st, &r.Event); err != nil {
 		return nil, err
 	}
-	r.Targets, err = readTargets(st.raw(10))
+	var err error
+	r.Targets, err = readTargets(st.raw(columnTargets))
 	return r, err
 }
 
@@ -59,20 +67,28 @@ func readEvent(c *conn, id patchbay.EventID) (*store.EventRecord, error) {
 	if err != nil || !row {
 		return nil, err
 	}
-	r, err := scanEvent(st)
-	if err != nil || r.Origin == 0 {
-		return r, err
-	}
-	origin, err := c.prepare(eventPayload)
+	r, err := scanRecord(st)
 	if err != nil {
 		return nil, err
 	}
-	defer origin.reset()
-	row, err = origin.bind(1, int64(r.Origin)).step()
-	if row {
-		r.Payload = origin.bytes(0)
+	return r, withOrigin(c, &r.Event)
+}
+
+// withOrigin gives a replay its origin's payload.
+func withOrigin(c *conn, e *patchbay.Event) error {
+	if e.Origin == 0 {
+		return nil
 	}
-	return r, err
+	st, err := c.prepare(eventPayload)
+	if err != nil {
+		return err
+	}
+	defer st.reset()
+	row, err := st.bind(1, int64(e.Origin)).step()
+	if row {
+		e.Payload = st.bytes(0)
+	}
+	return err
 }
 
 // Event returns an event; see store.Events.
@@ -136,7 +152,7 @@ func latest(ctx context.Context, c *conn, before, from int64, limit int) ([]stor
 		if err != nil || !row {
 			return out, err
 		}
-		r, err := scanEvent(st)
+		r, err := scanRecord(st)
 		if err != nil {
 			return nil, err
 		}
@@ -187,7 +203,7 @@ func (s *Store) Replays(ctx context.Context, id patchbay.EventID) (out []store.E
 			if err != nil || !row {
 				return err
 			}
-			r, err := scanEvent(st)
+			r, err := scanRecord(st)
 			if err != nil {
 				return err
 			}

@@ -156,7 +156,7 @@ func (l *listing) nextEvent() (*store.EventRecord, error) {
 		if err != nil || !row {
 			return nil, err
 		}
-		return scanEvent(l.events)
+		return scanRecord(l.events)
 	}
 	for {
 		at := l.before - 1

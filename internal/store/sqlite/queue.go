@@ -155,15 +155,20 @@ func (s *Store) Due(ctx context.Context, link patchbay.LinkID, now time.Time, li
 
 // claim adds the event and the link's revision.
 func claim(c *conn, x *store.Claimed) (bool, error) {
-	r, err := readEvent(c, x.Queued.Event)
-	if err != nil || r == nil {
+	st, err := c.prepare(eventByID)
+	if err != nil {
 		return false, err
 	}
-	x.Event = r.Event
-	if i := int(int64(x.Delivery)-int64(x.Queued.Event))/patchbay.IDStep - 1; i >= 0 && i < len(r.Targets) {
-		x.Revision = r.Targets[i].Revision
+	defer st.reset()
+	row, err := st.bind(1, int64(x.Queued.Event)).step()
+	if err != nil || !row {
+		return false, err
 	}
-	return true, nil
+	if err := scanEvent(st, &x.Event); err != nil {
+		return false, err
+	}
+	x.Revision = revisionAt(st.raw(columnTargets), int(int64(x.Delivery)-int64(x.Queued.Event))/patchbay.IDStep-1)
+	return true, withOrigin(c, &x.Event)
 }
 
 // NextDue returns when a link's next delivery is due; see store.Queue.

@@ -68,6 +68,7 @@ func (w *writer) writeOutcomes() error {
 	}
 	b.results += len(b.outcomes)
 	clear(b.outcomes)
+	clear(b.group[:])
 	b.outcomes = b.outcomes[:0]
 	return nil
 }
@@ -107,7 +108,8 @@ func (w *writer) besides(o *store.Outcome) (int64, error) {
 		return 0, err
 	}
 	_, err = st.bind(1, int64(o.Delivery)).step()
-	same := st.int(0) == int64(o.N) && st.int(1) == stateCode(o.State) && st.time(2).Equal(micro(o.Attempt.At)) && st.int(3) == o.Attempt.DurationMS
+	same := st.int(0) == int64(o.N) && st.int(1) == stateCode(o.State) && st.time(2).Equal(micro(o.Attempt.At)) &&
+		(o.N == 0 || st.int(3) == o.Attempt.DurationMS)
 	st.reset()
 	if err != nil || same {
 		return int64(o.Delivery), err
