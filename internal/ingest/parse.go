@@ -136,7 +136,7 @@ func (c *call) setTime(value []byte, kind rawjson.Kind) string {
 	if err != nil || t.Year() < 1 || t.Year() > 9999 {
 		return "must be a time as RFC 3339 writes it, such as 2026-11-22T09:30:00Z"
 	}
-	c.occurredAt = t.UTC()
+	c.occurredAt = t.UTC().Truncate(time.Microsecond) // as it is kept, so that a retry says what the first attempt said
 	return ""
 }
 
