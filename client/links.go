@@ -32,6 +32,7 @@ type Health struct {
 	// Failures counts failed attempts in a row, FailingSince is when the first was.
 	Failures        int       `json:"failures"`
 	FailingSince    time.Time `json:"failing_since"`
+	LastError       string    `json:"last_error"`
 	InFlight        int       `json:"in_flight"`
 	Waiting         int       `json:"waiting"`
 	FilterErrors    int64     `json:"filter_errors"`

@@ -136,6 +136,9 @@ func (p *program) link(l *client.Link) {
 	}
 	if h := health(l.Health); h != "" {
 		p.field("health", h)
+		if l.Health.LastError != "" {
+			p.field("", console.Line(l.Health.LastError))
+		}
 	}
 	p.secrets(l)
 }
@@ -153,8 +156,11 @@ func retrySentence(r *patchbay.RetryPolicy) string {
 		parts[i] = d.String()
 	}
 	text := "after " + strings.Join(parts, ", ")
-	if len(parts) == 0 {
+	switch {
+	case r.Schedule == nil:
 		text = "as usual"
+	case len(parts) == 0:
+		text = "never"
 	}
 	if r.MaxAge > 0 {
 		text += ", for " + r.MaxAge.String() + " at most"

@@ -203,9 +203,6 @@ func (l *lane) class() class {
 	return unproven
 }
 
-// threaded reports whether the order of threads matters for the link.
-func (l *lane) threaded() bool { return l.link.Definition.Threads }
-
 func (l *lane) holdThread(thread string) {
 	if thread != "" {
 		l.threads[thread]++

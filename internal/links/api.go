@@ -70,8 +70,10 @@ type Health struct {
 	// Failures counts failed attempts in a row, FailingSince is when the first was.
 	Failures     int        `json:"failures"`
 	FailingSince *time.Time `json:"failing_since,omitempty"`
-	InFlight     int        `json:"in_flight"`
-	Waiting      int        `json:"waiting"`
+	// LastError is what the last failed attempt said, while the link fails; it is forgotten when the node stops.
+	LastError string `json:"last_error,omitempty"`
+	InFlight  int    `json:"in_flight"`
+	Waiting   int    `json:"waiting"`
 	// FilterErrors counts events on which the filter could not be evaluated since the node started.
 	FilterErrors    int64  `json:"filter_errors,omitempty"`
 	LastFilterError string `json:"last_filter_error,omitempty"`

@@ -114,7 +114,7 @@ func (s *Service) view(l *patchbay.Link, c *compiled) *View {
 		return v
 	}
 	h := s.o.Engine.Health(l.ID)
-	v.Health = &Health{Breaker: h.Breaker, Failures: h.Failures, InFlight: h.InFlight, Waiting: h.Waiting, FilterErrors: c.events.n.Load()}
+	v.Health = &Health{Breaker: h.Breaker, Failures: h.Failures, LastError: h.LastError, InFlight: h.InFlight, Waiting: h.Waiting, FilterErrors: c.events.n.Load()}
 	if !h.FailingSince.IsZero() {
 		v.Health.FailingSince = &h.FailingSince
 	}
