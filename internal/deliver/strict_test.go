@@ -55,6 +55,13 @@ func (g *gated) with(o *Options) {
 	o.Store = g
 }
 
+// limit lowers what the engine may take.
+func (r *rig) limit(change func(*limits)) {
+	r.engine.mu.Lock()
+	defer r.engine.mu.Unlock()
+	change(&r.engine.limits)
+}
+
 func paused(l *patchbay.Link)  { l.State = patchbay.LinkPaused }
 func resumed(l *patchbay.Link) { l.State, l.Enabled = patchbay.LinkActive, true }
 
@@ -138,7 +145,7 @@ func TestBacklogsOfDeadLinksLeaveMemory(t *testing.T) {
 		}}
 		r := newRig(t, p)
 		const budget = 200_000
-		r.engine.limits.readyBytes = budget
+		r.limit(func(l *limits) { l.readyBytes = budget })
 		var dead []*Link
 		for i := range 20 {
 			dead = append(dead, r.edit(r.link(fmt.Sprintf("t%d", i)), paused))
@@ -508,7 +515,7 @@ func TestUnrecordedResultsStopSending(t *testing.T) {
 		}}
 		p := &partner{answer: delivered}
 		r := newRig(t, p, g.with)
-		r.engine.limits.unrecorded = 20
+		r.limit(func(l *limits) { l.unrecorded = 20 })
 		l := r.link("acme")
 		for range 100 {
 			r.accept(`{}`, l)
