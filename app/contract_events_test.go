@@ -52,6 +52,10 @@ func TestRouted(t *testing.T) {
 			t.Errorf("the partner got %v", sent)
 		}
 	})
+	t.Run("null is as good as absent for what is optional", func(t *testing.T) {
+		s.in(t).publish(`{"event":"thing.made","payload":{},"id":null,"also":null,"actor":null,"occurred_at":null}`)
+		p.next(t)
+	})
 	t.Run("entry.created is built in", func(t *testing.T) {
 		s.in(t).publish(`{"event":"entry.created","payload":` + s.example("entry.created") + `}`)
 		p.next(t)

@@ -84,6 +84,9 @@ func (c *call) field(key string, value []byte) string {
 	case "also":
 		return c.setAlso(value, kind)
 	case "id":
+		if kind == rawjson.KindNull {
+			return ""
+		}
 		text, ok := rawjson.String(value)
 		if !ok || !validKey(text) {
 			return "must be 1 to 128 printable ASCII characters"
