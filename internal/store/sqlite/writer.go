@@ -22,7 +22,7 @@ const (
 	// it has just answered. A transaction costs some 150 µs whatever is in it, and where a sync takes a millisecond,
 	// callers otherwise fall into two halves that take turns. It does not wait for more than there have been lately, and
 	// a writer that is not busy never waits.
-	lingerMost = 500 * time.Microsecond
+	lingerMost = time.Millisecond
 	// retryFirst and retryMost are the pauses between attempts to commit results while the disk is full and the like.
 	retryFirst = 50 * time.Millisecond
 	retryMost  = time.Second
@@ -73,6 +73,8 @@ type item struct {
 	op        *op
 	outcomes  []store.Outcome
 	committed func()
+	// again is set when a transaction with it has failed: it does not make the writer hurry any more.
+	again bool
 }
 
 // op is something that a caller waits for: an acceptance, a function, or, when neither is set, all that came before.
@@ -285,7 +287,9 @@ func (w *writer) take() []item {
 	for ; n < len(w.pending) && ops < most.batchOps && outcomes < most.batchOutcomes && size < batchBytes; n++ {
 		outcomes += len(w.pending[n].outcomes)
 		if o := w.pending[n].op; o != nil {
-			ops++
+			if !w.pending[n].again {
+				ops++
+			}
 			if o.accept != nil {
 				size += len(o.accept.Event.Payload)
 			}
@@ -419,6 +423,8 @@ func (w *writer) postpone(items []item, err error) {
 		o := items[i].op
 		switch {
 		case o == nil && items[i].outcomes == nil:
+		case o != nil && o.accept == nil && o.do == nil && len(kept) == 0:
+			o.done <- struct{}{} // nothing of what it waits for failed
 		case o != nil && (o.accept != nil || o.do != nil):
 			if o.err == nil {
 				o.err = err
@@ -429,6 +435,7 @@ func (w *writer) postpone(items []item, err error) {
 			if o != nil {
 				o.took.Store(opWaiting) // only flush comes here
 			}
+			items[i].again = true
 			kept = append(kept, items[i])
 		}
 	}
