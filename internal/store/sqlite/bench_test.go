@@ -55,9 +55,14 @@ func acceptance(s store.Store, fan int, now time.Time) *store.Acceptance {
 	for i := range a.Targets {
 		a.Targets[i] = store.Target{Link: patchbay.LinkID(1000 + i), Revision: 1, Integration: "webhook"}
 	}
-	sum := sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(id)))
-	a.Idempotency.Key, a.Idempotency.Body = [16]byte(sum[:16]), [16]byte(sum[16:])
+	a.Idempotency.Key = keyOf(id)
 	return a
+}
+
+// keyOf makes a key of an event, as random as a hash.
+func keyOf(id patchbay.EventID) [16]byte {
+	sum := sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(id)))
+	return [16]byte(sum[:16])
 }
 
 func outcomesOf(a *store.Acceptance, now time.Time, request *patchbay.Request) []store.Outcome {

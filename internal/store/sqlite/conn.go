@@ -196,17 +196,12 @@ func (c *conn) watchLog() {
 // logFrames is how many pages the log held after this connection's last commit.
 func (c *conn) logFrames() int { return int(*(*int32)(at(c.frames))) }
 
-// checkpoint copies the log into the database as far as nobody reads what it would overwrite. It returns how many
-// pages the log holds and how many of them are in the database now.
-func (c *conn) checkpoint(mode int32) (log, done int, err error) {
-	out := libc.Xcalloc(c.tls, 2, 4)
-	defer libc.Xfree(c.tls, out)
-	rc := lib.Xsqlite3_wal_checkpoint_v2(c.tls, c.db, 0, mode, out, out+4)
-	n := unsafe.Slice((*int32)(at(out)), 2)
-	if rc != lib.SQLITE_OK {
-		err = c.failure(rc)
+// checkpoint copies the log into the database as far as nobody reads what it would overwrite.
+func (c *conn) checkpoint(mode int32) error {
+	if rc := lib.Xsqlite3_wal_checkpoint_v2(c.tls, c.db, 0, mode, 0, 0); rc != lib.SQLITE_OK {
+		return c.failure(rc)
 	}
-	return int(n[0]), int(n[1]), err
+	return nil
 }
 
 // stmt is a prepared statement. Parameters count from 1, columns from 0, as in SQLite.

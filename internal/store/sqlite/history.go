@@ -271,11 +271,11 @@ func readEvents(ids []int64, raw []byte) ([]int64, error) {
 		if r.done() {
 			return ids, nil
 		}
-		switch v := r.uvarint(); {
-		case v&1 == 0:
-			id -= int64(v >> 1 * patchbay.IDStep)
-		default:
-			id -= int64(v >> 1)
+		distance := r.uvarint()
+		if distance&1 == 0 {
+			id -= int64(distance >> 1 * patchbay.IDStep)
+		} else {
+			id -= int64(distance >> 1)
 		}
 	}
 	return ids, errBlob

@@ -25,8 +25,8 @@ func readCursor(c *conn, name string) (x cursor, err error) {
 	if err != nil || text == "" {
 		return x, err
 	}
-	if _, err := fmt.Sscan(text, &x.at, &x.skipped, &x.again); err != nil {
-		return cursor{}, nil // it begins again
+	if n, _ := fmt.Sscan(text, &x.at, &x.skipped, &x.again); n < 3 {
+		x = cursor{} // not ours: the walk begins again
 	}
 	return x, nil
 }

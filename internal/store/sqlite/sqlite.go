@@ -108,7 +108,7 @@ func (s *Store) Close() error {
 		s.stop()
 		s.owned.Wait()
 		err = s.w.result
-		if _, _, e := s.w.c.checkpoint(checkpointTruncate); e != nil {
+		if e := s.w.c.checkpoint(checkpointTruncate); e != nil {
 			// The log keeps it all; the next start reads it.
 			s.log.Warn("the database's log could not be written into the database", "error", e)
 		}

@@ -7,14 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/patchbay/patchbay/internal/store"
 	"github.com/patchbay/patchbay/internal/store/sqlite"
 	"github.com/patchbay/patchbay/internal/store/storetest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestStore runs the suite twice: as the store is, and with limits so small that everything that happens behind the
 // hot path (blocks of the history, keys, checkpoints) happens all the time.

@@ -1,0 +1,125 @@
+package sqlite_test
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/store"
+	"github.com/patchbay/patchbay/internal/store/sqlite"
+)
+
+// exercise does everything that a store can do, so that every table has rows and every statement was used.
+func exercise(t *testing.T, s *sqlite.Store) {
+	t.Helper()
+	ctx := context.Background()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := time.Now()
+	var all []*store.Acceptance
+	for i := range 60 {
+		a := acceptance(s, 1+i%3, now)
+		a.Event.Also = []patchbay.Scope{"acme/teams/1"}
+		for j := range a.Targets {
+			a.Targets[j].Link = patchbay.LinkID(1 + j)
+		}
+		if i%4 == 0 {
+			q := store.Queued{Delivery: patchbay.DeliveryAt(a.Event.ID, 1), Event: a.Event.ID, Link: 1, Due: now, Thread: fmt.Sprint("t", i%8)}
+			a.Queue = append(a.Queue, q)
+		}
+		if i == 50 {
+			a.Event.Origin = all[0].Event.ID
+		}
+		_, err := s.Accept(ctx, a)
+		must(err)
+		_, err = s.Accept(ctx, a) // remembered
+		must(err)
+		all = append(all, a)
+	}
+	states := []patchbay.DeliveryState{patchbay.DeliverySucceeded, patchbay.DeliveryFailed, patchbay.DeliveryCancelled, patchbay.DeliveryPending}
+	for i, a := range all {
+		for j, o := range outcomesOf(a, now, request) {
+			o.State = states[(i+j)%4]
+			o.WasQueued = i%4 == 0
+			o.Attempt.ResponseBody = "fine"
+			o.Thread = &store.ThreadUpdate{Thread: "t", Reference: "r", Event: a.Event.ID}
+			if o.State == patchbay.DeliveryPending {
+				o.Next = &store.Queued{Delivery: o.Delivery, Event: o.Event, Link: o.Link, Due: now, Attempts: 1, Used: 1, Thread: "t"}
+			}
+			again := o
+			again.N, again.WasQueued = 2, true
+			s.Record([]store.Outcome{o, o, again}, nil)
+		}
+	}
+	must(s.Flush(ctx))
+	last := all[len(all)-1].Event.ID
+	must(s.Enqueue(ctx, []store.Queued{{Delivery: patchbay.DeliveryAt(last, 1), Event: last, Link: 1, Due: now, Thread: "x"}}))
+	must(s.Enqueue(ctx, []store.Queued{{Delivery: patchbay.DeliveryAt(last, 1), Event: last, Link: 1, Due: now, Thread: "y"}}))
+	must(s.SaveLane(ctx, store.Lane{Link: 2, DropBefore: patchbay.DeliveryAt(all[30].Event.ID, 1)}))
+	must(s.Enqueue(ctx, []store.Queued{{Delivery: patchbay.DeliveryAt(all[1].Event.ID, 2), Event: all[1].Event.ID, Link: 2, Due: now, Thread: "y"}}))
+	link := &patchbay.Link{ID: patchbay.LinkID(s.NewID(1)), Revision: 1, Settings: json.RawMessage(`{}`)}
+	must(s.SaveLink(ctx, link))
+	link.Revision = 2
+	must(s.SaveLink(ctx, link))
+	_, err := s.LinkRevision(ctx, link.ID, 1)
+	must(err)
+	gone := patchbay.LinkID(s.NewID(1))
+	must(s.SaveLink(ctx, &patchbay.Link{ID: gone, Revision: 1, Settings: json.RawMessage(`{}`)}))
+	must(s.DeleteLink(ctx, gone, now))
+	must(s.SaveLane(ctx, store.Lane{Link: gone, DropBefore: patchbay.DeliveryID(s.NewID(1))}))
+	must(s.PutType(ctx, &patchbay.EventType{Key: "k"}))
+	must(s.PutType(ctx, &patchbay.EventType{Key: "gone"}))
+	must(s.DeleteType(ctx, "gone"))
+	for i := range 2 {
+		k := &store.Key{ID: patchbay.KeyID(s.NewID(1))}
+		binary.BigEndian.PutUint64(k.Hash[:], uint64(k.ID))
+		must(s.SaveKey(ctx, k))
+		if i == 1 {
+			must(s.DeleteKey(ctx, k.ID))
+		}
+	}
+	must(s.SetMeta(ctx, "a", "b"))
+	_, err = s.Meta(ctx, "a")
+	must(err)
+	exerciseReads(t, s, all)
+}
+
+func exerciseReads(t *testing.T, s *sqlite.Store, all []*store.Acceptance) {
+	t.Helper()
+	ctx, now := context.Background(), time.Now()
+	look(s)
+	_, _ = s.Remembered(ctx, [16]byte{1}, now)
+	_, _ = s.Replays(ctx, all[0].Event.ID)
+	_, _ = s.Thread(ctx, 1, "t")
+	_, _ = s.AllTypes(ctx)
+	_, _ = s.AllKeys(ctx)
+	_, _ = s.Lanes(ctx)
+	for link := range patchbay.LinkID(4) {
+		_, _ = s.Due(ctx, link, now, 10, nil)
+		_, _, _ = s.NextDue(ctx, link, nil)
+		_, _ = s.Waiting(ctx, link, 10)
+		for _, state := range []patchbay.DeliveryState{"", patchbay.DeliveryFailed, patchbay.DeliveryCancelled, patchbay.DeliverySkipped, patchbay.DeliveryPending} {
+			f := store.DeliveryFilter{Link: link, Limit: 10}
+			if state != "" {
+				f.States = []patchbay.DeliveryState{state}
+			}
+			if _, err := s.Deliveries(ctx, f); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_, _ = s.Delivery(ctx, patchbay.DeliveryAt(all[2].Event.ID, 1))
+	_, _ = s.Deliveries(ctx, store.DeliveryFilter{Event: all[2].Event.ID, Limit: 10})
+	_, _ = s.Stats(ctx)
+	if err := s.Healthy(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
