@@ -117,7 +117,7 @@ func (s *Service) Retry(ctx context.Context, c *access.Caller, id patchbay.Deliv
 		return nil, patchbay.Errorf(patchbay.CodeConflict, "the integration does not support this event's type, so there is nothing to send")
 	}
 	if !s.sees(ctx, c, d) {
-		return nil, notYours
+		return nil, errNotYours
 	}
 	if err := s.e.retry(ctx, d); err != nil {
 		return nil, err
@@ -132,7 +132,7 @@ func (s *Service) Cancel(ctx context.Context, c *access.Caller, id patchbay.Deli
 		return nil, err
 	}
 	if !s.sees(ctx, c, d) {
-		return nil, notYours
+		return nil, errNotYours
 	}
 	if d.State.Final() && d.State != patchbay.DeliveryCancelled {
 		return nil, patchbay.Errorf(patchbay.CodeConflict, "the delivery has already ended: it is %s", d.State)
@@ -145,7 +145,7 @@ func (s *Service) Cancel(ctx context.Context, c *access.Caller, id patchbay.Deli
 	return s.Get(ctx, c, id)
 }
 
-var notYours = &patchbay.Error{Code: patchbay.CodeForbidden, Message: "the delivery goes over a link above this key's scope, so it is for those who look after that link"}
+var errNotYours = &patchbay.Error{Code: patchbay.CodeForbidden, Message: "the delivery goes over a link above this key's scope, so it is for those who look after that link"}
 
 // find returns a delivery that the caller may see.
 func (s *Service) find(ctx context.Context, c *access.Caller, p access.Permission, id patchbay.DeliveryID) (*patchbay.Delivery, error) {

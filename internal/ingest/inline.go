@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -100,8 +101,8 @@ func (s *Service) entries(raw []byte, t *catalog.Type) ([]entry, error) {
 
 // inEntry puts an error's details below an entry of the list.
 func inEntry(path string, err error) error {
-	e, ok := err.(*patchbay.Error)
-	if !ok {
+	var e *patchbay.Error
+	if !errors.As(err, &e) {
 		return err
 	}
 	moved := *e
