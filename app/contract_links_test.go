@@ -113,6 +113,8 @@ func TestLinksThatAreRefused(t *testing.T) {
 		{"a connection that is not there", `{"integration":"inbox","events":["*"],"connection":"con_0000000000001"}`, "invalid_request", "connection"},
 		{"a name that is too long", `{"integration":"inbox","events":["*"],"name":"` + long + `"}`, "invalid_request", "name"},
 		{"a slot that is too long", `{"integration":"inbox","events":["*"],"slot":"` + long + `"}`, "invalid_request", "slot"},
+		{"a name of two lines", `{"integration":"inbox","events":["*"],"name":"a\nb"}`, "invalid_request", "name"},
+		{"a number that is too large for its place", `{"integration":"inbox","events":["*"],"rate":1e400}`, "invalid_request", "rate"},
 		{"a negative rate", `{"integration":"inbox","events":["*"],"rate":-1}`, "invalid_request", "rate"},
 		{"a concurrency beyond the limit", `{"integration":"inbox","events":["*"],"concurrency":257}`, "invalid_request", "concurrency"},
 		{"a schedule that is none", `{"integration":"inbox","events":["*"],"retry":{"schedule":["soon"]}}`, "invalid_request", ""},

@@ -240,7 +240,7 @@ func TestDeliveryLists(t *testing.T) {
 			len(s.call("GET", "/v1/deliveries?state=failed", "").json().objects("data")) == 2
 	}, func() string { return "the deliveries do not end" })
 	for query, want := range map[string]int{
-		"": 5, "?state=succeeded": 2, "?state=failed": 2, "?state=pending": 1, "?state=held": 0, "?state=cancelled": 0, "?state=skipped": 0,
+		"": 5, "?state=": 5, "?state=succeeded": 2, "?state=failed": 2, "?state=pending": 1, "?state=held": 0, "?state=cancelled": 0, "?state=skipped": 0,
 		"?state=pending,failed": 3, "?link=" + inbox: 2, "?link=" + fails: 2, "?link=" + waits: 1, "?event=" + one: 2, "?event=" + two: 3,
 		"?integration=inbox": 2, "?integration=webhook": 3, "?integration=slack": 0, "?scope=a": 5, "?scope=a/x": 3, "?scope=b": 0,
 		"?since=2020-01-01T00:00:00Z": 5, "?since=2999-01-01T00:00:00Z": 0, "?event=" + two + "&link=" + waits + "&state=pending": 1,

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/access"
@@ -37,7 +38,8 @@ type (
 )
 
 func (a *api) listDeliveries(ctx context.Context, c *access.Caller, in *listDeliveriesInput) (*deliveryListOutput, error) {
-	q := deliver.Query{States: in.State, Integration: in.Integration, Limit: in.Limit}
+	states := slices.DeleteFunc(in.State, func(s patchbay.DeliveryState) bool { return s == "" }) // "state=" selects every one
+	q := deliver.Query{States: states, Integration: in.Integration, Limit: in.Limit}
 	var err error
 	if q.Scope, err = reachable(c, in.Scope); err != nil {
 		return nil, err

@@ -204,6 +204,13 @@ func detail(d *huma.ErrorDetail) patchbay.Detail {
 		message = "must be one of " + rest
 	} else if rest, ok := strings.CutPrefix(message, "expected number "); ok {
 		message = "must be a number " + rest
+	} else if rest, ok := strings.CutPrefix(message, "json: cannot unmarshal "); ok { // such as 1e400, or 1e2 for a whole number
+		value, rest, _ := strings.Cut(rest, " into Go struct field ")
+		field, _, _ := strings.Cut(rest, " of type ")
+		if _, field, ok = strings.Cut(field, "."); ok {
+			path = field
+		}
+		message = "cannot be the " + value + ": write one that fits, without an exponent"
 	}
 	if path == "" {
 		path = where

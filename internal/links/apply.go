@@ -3,6 +3,7 @@ package links
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -50,11 +51,12 @@ func apply(l *patchbay.Link, in *Input, clear []string) error {
 		given *string
 		into  *string
 		most  int
+		line  bool // one line of text
 	}{
-		{"filter", in.Filter, &l.Filter, patchbay.MaxFilterLength},
-		{"body", in.Body, &l.Body, patchbay.MaxFilterLength},
-		{"slot", in.Slot, &l.Slot, patchbay.MaxSlotLength},
-		{"name", in.Name, &l.Name, patchbay.MaxLinkName},
+		{"filter", in.Filter, &l.Filter, patchbay.MaxFilterLength, false},
+		{"body", in.Body, &l.Body, patchbay.MaxFilterLength, false},
+		{"slot", in.Slot, &l.Slot, patchbay.MaxSlotLength, true},
+		{"name", in.Name, &l.Name, patchbay.MaxLinkName, true},
 	} {
 		if f.given == nil {
 			continue
@@ -64,6 +66,9 @@ func apply(l *patchbay.Link, in *Input, clear []string) error {
 		}
 		if !utf8.ValidString(*f.given) {
 			return patchbay.Invalid(f.path, "must be valid UTF-8")
+		}
+		if f.line && strings.ContainsFunc(*f.given, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			return patchbay.Invalid(f.path, "must be one line without control characters")
 		}
 		*f.into = *f.given
 	}
