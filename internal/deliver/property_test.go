@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,10 +71,16 @@ func TestAnySchedule(t *testing.T) {
 	})
 }
 
+// bubbleLock is a mutex whose waiters let the bubble's time go on: it is held while an event is accepted.
+type bubbleLock chan struct{}
+
+func (l bubbleLock) Lock()   { l <- struct{}{} }
+func (l bubbleLock) Unlock() { <-l }
+
 // world is what a schedule knows of its deliveries, from the partner's side.
 type world struct {
 	*rig
-	mu      sync.Mutex
+	mu      bubbleLock
 	links   []*Link
 	deleted map[patchbay.LinkID]bool
 	answers map[patchbay.LinkID]string
@@ -108,6 +113,7 @@ var propertySchedule = []patchbay.Duration{0, patchbay.Duration(time.Second), pa
 
 func runSchedule(t *testing.T, steps []step) []string {
 	w := &world{
+		mu:      make(bubbleLock, 1),
 		deleted: map[patchbay.LinkID]bool{}, answers: map[patchbay.LinkID]string{}, holds: map[patchbay.LinkID]time.Time{},
 		known: map[patchbay.DeliveryID]*fate{},
 	}
