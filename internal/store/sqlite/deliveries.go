@@ -39,8 +39,38 @@ func eventOf(c *conn, d patchbay.DeliveryID) (*store.EventRecord, error) {
 		if n := countTargets(st.raw(1)); d > patchbay.DeliveryAt(patchbay.EventID(id), n) {
 			return nil, nil
 		}
-		return readEvent(c, patchbay.EventID(id))
+		return readBrief(c, patchbay.EventID(id))
 	}
+}
+
+// briefColumns are what of an event its deliveries show.
+const (
+	briefColumns = "id, type, scope, targets"
+	briefByID    = "SELECT " + briefColumns + " FROM event WHERE id = ?"
+	briefsBefore = "SELECT " + briefColumns + " FROM event WHERE id < ? AND id >= ? AND targets IS NOT NULL ORDER BY id DESC"
+	briefsFrom   = "SELECT " + briefColumns + " FROM event WHERE id >= ? AND targets IS NOT NULL ORDER BY id"
+)
+
+// scanBrief reads a row of briefColumns.
+func scanBrief(st *stmt) (*store.EventRecord, error) {
+	r := &store.EventRecord{Event: patchbay.Event{ID: patchbay.EventID(st.int(0)), Type: st.str(1), Scope: patchbay.Scope(st.str(2))}}
+	var err error
+	r.Targets, err = readTargets(st.raw(3))
+	return r, err
+}
+
+// readBrief returns of an event what its deliveries show; nil when there is none.
+func readBrief(c *conn, id patchbay.EventID) (*store.EventRecord, error) {
+	st, err := c.prepare(briefByID)
+	if err != nil {
+		return nil, err
+	}
+	defer st.reset()
+	row, err := st.bind(1, int64(id)).step()
+	if err != nil || !row {
+		return nil, err
+	}
+	return scanBrief(st)
 }
 
 // delivery makes a delivery of an event, without its attempts.
@@ -150,7 +180,7 @@ func (s *Store) Delivery(ctx context.Context, id patchbay.DeliveryID) (d *patchb
 // OfEvent returns the deliveries of an event; see store.Deliveries.
 func (s *Store) OfEvent(ctx context.Context, id patchbay.EventID) (out []patchbay.Delivery, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		e, err := readEvent(c, id)
+		e, err := readBrief(c, id)
 		if err != nil {
 			return err
 		}

@@ -75,7 +75,7 @@ func (s *Store) newListing(f *store.DeliveryFilter) *listing {
 func (l *listing) start(c *conn) (err error) {
 	l.c = c
 	if l.f.Event != 0 {
-		l.event, err = readEvent(c, l.f.Event)
+		l.event, err = readBrief(c, l.f.Event)
 		if l.event != nil {
 			l.left = l.countBelow(l.event)
 		}
@@ -88,7 +88,7 @@ func (l *listing) start(c *conn) (err error) {
 	states := l.f.States
 	if len(states) == 0 || slices.Contains(states, patchbay.DeliverySucceeded) {
 		if l.search.all() {
-			l.events, err = c.prepare("SELECT " + eventColumns + " FROM event WHERE id < ? AND id >= ? AND targets IS NOT NULL ORDER BY id DESC")
+			l.events, err = c.prepare(briefsBefore)
 			if err == nil {
 				l.events.bind(1, l.before).bind(2, l.from)
 			}
@@ -156,7 +156,7 @@ func (l *listing) nextEvent() (*store.EventRecord, error) {
 		if err != nil || !row {
 			return nil, err
 		}
-		return scanRecord(l.events)
+		return scanBrief(l.events)
 	}
 	for {
 		at := l.before - 1
@@ -167,7 +167,7 @@ func (l *listing) nextEvent() (*store.EventRecord, error) {
 		if err != nil || !ok || id < l.from {
 			return nil, err
 		}
-		e, err := readEvent(l.c, patchbay.EventID(id))
+		e, err := readBrief(l.c, patchbay.EventID(id))
 		if err != nil || e != nil {
 			return e, err
 		}

@@ -15,6 +15,7 @@ const (
 	// pruneEvents, pruneRows and pruneLook bound one step: events that are deleted with all that belongs to them (some
 	// 15 µs each), rows that are deleted, rows that are looked at without holding anybody up.
 	pruneEvents = 200
+	pruneDrops  = 100 // queue rows, some 30 µs each
 	pruneRows   = 500
 	pruneLook   = 2000
 	// sweepEvery is how often whole tables are walked for what has expired.
@@ -90,7 +91,7 @@ func (s *Store) pruneDropped(ctx context.Context, _ *store.Retention, now time.T
 				return err
 			}
 			defer st.reset()
-			st.bind(1, int64(l.Link)).bind(2, int64(l.DropBefore)).bind(3, pruneEvents)
+			st.bind(1, int64(l.Link)).bind(2, int64(l.DropBefore)).bind(3, pruneDrops)
 			for {
 				row, err := st.step()
 				if err != nil || !row {

@@ -178,7 +178,7 @@ func (s *Store) deleteEvent(c *conn, e expired) (bool, error) {
 
 // underWay reports whether a delivery of an event has not ended.
 func (s *Store) underWay(c *conn, id int64) (bool, error) {
-	r, err := readEvent(c, patchbay.EventID(id))
+	r, err := readBrief(c, patchbay.EventID(id))
 	if err != nil || r == nil {
 		return false, err
 	}

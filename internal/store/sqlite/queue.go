@@ -49,11 +49,10 @@ func (s *Store) waiting(c *conn, link patchbay.LinkID, until int64, f func(*stmt
 	if err != nil {
 		return err
 	}
-	switch {
-	case row:
+	if row {
 		s.lanes.learn(link, d, st.int(2))
-	case until == forever:
-		s.lanes.learn(link, d, forever)
+	} else {
+		s.lanes.learn(link, d, until)
 	}
 	if d.before == 0 {
 		for row && f(st) {

@@ -71,7 +71,7 @@ type lost struct {
 
 // lost looks through events from an identifier on, until it has enough deliveries or there are no more.
 func (s *Store) lost(c *conn, from int64, now time.Time) (out lost, err error) {
-	st, err := c.prepare("SELECT id, targets FROM event WHERE id >= ? AND targets IS NOT NULL ORDER BY id")
+	st, err := c.prepare(briefsFrom)
 	if err != nil {
 		return out, err
 	}
@@ -82,16 +82,15 @@ func (s *Store) lost(c *conn, from int64, now time.Time) (out lost, err error) {
 		if err != nil || !row {
 			return out, err
 		}
-		targets, err := readTargets(st.raw(1))
+		r, err := scanBrief(st)
 		if err != nil {
 			return out, err
 		}
-		r := &store.EventRecord{Event: patchbay.Event{ID: patchbay.EventID(st.int(0))}, Targets: targets}
-		if n := len(out.queue) + len(out.dropped); n > 0 && n+len(targets) > recoverStep {
+		if n := len(out.queue) + len(out.dropped); n > 0 && n+len(r.Targets) > recoverStep {
 			out.next, out.more = int64(r.ID), true
 			return out, nil
 		}
-		for i := range targets {
+		for i := range r.Targets {
 			if err := s.addLost(c, &out, r, i, now); err != nil {
 				return out, err
 			}
