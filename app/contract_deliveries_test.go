@@ -234,6 +234,7 @@ func TestSchedule(t *testing.T) {
 		{"the first retry comes after 5 s, ±20 %", "", 500, 4 * time.Second, 6 * time.Second},
 		{"Retry-After makes it longer, and jitter only adds", "3600", 500, time.Hour, time.Hour * 12 / 10},
 		{"Retry-After makes it shorter", "2", 500, 2 * time.Second, 2400 * time.Millisecond},
+		{"Retry-After of nought is as soon as possible", "0", 500, time.Second, 1200 * time.Millisecond},
 		{"Retry-After of a 429", "60", 429, time.Minute, 72 * time.Second},
 		{"Retry-After of a redirect", "60", 302, time.Minute, 72 * time.Second},
 		{"Retry-After as a date", time.Now().Add(2 * time.Hour).UTC().Format(http.TimeFormat), 503, 2*time.Hour - time.Minute, 2 * time.Hour * 12 / 10},

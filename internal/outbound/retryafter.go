@@ -7,14 +7,19 @@ import (
 	"time"
 )
 
-// MaxRetryAfter is the longest pause that a partner can ask for.
-const MaxRetryAfter = 24 * time.Hour
+const (
+	// MaxRetryAfter is the longest pause that a partner can ask for.
+	MaxRetryAfter = 24 * time.Hour
+	// MinRetryAfter is what "try again at once" means: without a pause a partner that says so could be tried in a loop.
+	MinRetryAfter = time.Second
+)
 
 // dateLayouts are the three spellings of a date that RFC 9110 obliges a recipient to read.
 var dateLayouts = [...]string{"Mon, 02 Jan 2006 15:04:05 GMT", time.RFC850, time.ANSIC}
 
 // RetryAfter reads a Retry-After header: seconds (some partners send fractions) or a date, which is compared with
-// now. What is in the past, negative or unreadable is 0, what is absurd is MaxRetryAfter.
+// now. What is unreadable, negative numbers among it, is 0; nought and what is in the past is MinRetryAfter, and what is
+// absurd is MaxRetryAfter.
 func RetryAfter(value string, now time.Time) time.Duration {
 	value = strings.TrimSpace(value)
 	if value == "" || len(value) > 64 {
@@ -28,13 +33,13 @@ func RetryAfter(value string, now time.Time) time.Duration {
 		case err != nil:
 			return 0
 		}
-		return time.Duration(math.Ceil(seconds * float64(time.Second)))
+		return max(time.Duration(math.Ceil(seconds*float64(time.Second))), MinRetryAfter)
 	}
 	at, ok := parseDate(value)
 	if !ok {
 		return 0
 	}
-	return min(max(at.Sub(now), 0), MaxRetryAfter)
+	return min(max(at.Sub(now), MinRetryAfter), MaxRetryAfter)
 }
 
 // isDecimal keeps what only ParseFloat takes for numbers (hexadecimal, "inf", exponents, underscores) out.
