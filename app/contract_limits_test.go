@@ -69,6 +69,31 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
+// TestRetryByHandDoesNotWaitForTheBreaker: it opens after ten failures, and whoever tries by hand has it probe at once.
+func TestRetryByHandDoesNotWaitForTheBreaker(t *testing.T) {
+	s, p := serve(t), newPartner(t)
+	p.on("/x", status(500, ""))
+	link := s.link(hook(p, "/x", `"events":["*"],"retry":{"schedule":[]}`))
+	failed, _ := s.publish(testEvent)
+	for range 13 {
+		s.publish(testEvent)
+	}
+	s.until("/v1/links/"+link, "a link whose breaker is open", func(o object) bool { return o.str("health", "breaker") == "open" })
+	for range 10 {
+		p.next(t)
+	}
+	p.on("/x", status(200, ""))
+	began := time.Now()
+	s.call("POST", "/v1/deliveries/"+s.delivery(failed).str("id")+"/retry", "").want(200)
+	for range 5 { // it, and the four that waited
+		p.next(t)
+	}
+	s.until("/v1/links/"+link, "a link that works", func(o object) bool { return o.str("health", "breaker") == "closed" })
+	if took := time.Since(began); took > 3*time.Second { // the breaker's own probe comes after 4 s at the earliest
+		t.Errorf("it took %s", took)
+	}
+}
+
 // TestSystemEvents: a link that begins to fail, and one that works again, are told to links that ask for it.
 func TestSystemEvents(t *testing.T) {
 	s, p := serve(t), newPartner(t)

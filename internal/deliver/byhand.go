@@ -62,6 +62,11 @@ func (e *Engine) retry(ctx context.Context, before *patchbay.Delivery) error {
 	if l != nil {
 		busy, link = l.find(e, before.ID) != nil, l.link
 	}
+	if busy {
+		l.probe()
+		e.kick(l)
+		e.schedule()
+	}
 	e.mu.Unlock()
 	switch {
 	case l == nil:
@@ -93,6 +98,7 @@ func (e *Engine) retry(ctx context.Context, before *patchbay.Delivery) error {
 	}
 	e.mu.Lock()
 	removed := l.removed
+	l.probe()
 	e.mu.Unlock()
 	if removed {
 		e.discard([]store.Queued{row})
@@ -100,6 +106,9 @@ func (e *Engine) retry(ctx context.Context, before *patchbay.Delivery) error {
 	}
 	return nil
 }
+
+// probe lets an open breaker try again now: whoever tries by hand thinks that it works again.
+func (l *lane) probe() { l.openUntil = time.Time{} }
 
 // find returns the lane's item for a delivery that is in memory, or nil.
 func (l *lane) find(e *Engine, id patchbay.DeliveryID) *item {
