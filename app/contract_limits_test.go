@@ -94,6 +94,30 @@ func TestRetryByHandDoesNotWaitForTheBreaker(t *testing.T) {
 	}
 }
 
+// TestAMendedLinkDoesNotWaitForTheBreaker: a change of its settings has the breaker probe at once.
+func TestAMendedLinkDoesNotWaitForTheBreaker(t *testing.T) {
+	s, p := serve(t), newPartner(t)
+	p.on("/typo", status(404, ""))
+	link := s.link(hook(p, "/typo", `"events":["*"],"retry":{"schedule":[]}`))
+	for range 14 {
+		s.publish(testEvent)
+	}
+	s.until("/v1/links/"+link, "a link whose breaker is open", func(o object) bool { return o.str("health", "breaker") == "open" })
+	for range 10 {
+		p.next(t)
+	}
+	began := time.Now()
+	s.call("PATCH", "/v1/links/"+link, `{"settings":{"url":"`+p.url("/right")+`"}}`).want(200)
+	for range 4 {
+		if r := p.next(t); r.path != "/right" {
+			t.Errorf("%s was called", r.path)
+		}
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
 // TestSystemEvents: a link that begins to fail, and one that works again, are told to links that ask for it.
 func TestSystemEvents(t *testing.T) {
 	s, p := serve(t), newPartner(t)

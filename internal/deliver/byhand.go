@@ -107,7 +107,7 @@ func (e *Engine) retry(ctx context.Context, before *patchbay.Delivery) error {
 	return nil
 }
 
-// probe lets an open breaker try again now: whoever tries by hand thinks that it works again.
+// probe lets an open breaker try again now: whoever tries by hand, or changes the settings, thinks that it works again.
 func (l *lane) probe() { l.openUntil = time.Time{} }
 
 // find returns the lane's item for a delivery that is in memory, or nil.

@@ -8,6 +8,7 @@
 package deliver
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"math/rand/v2"
@@ -372,6 +373,9 @@ func (e *Engine) SetLink(_ context.Context, link *Link) error {
 		return nil
 	}
 	held := l.link.holds()
+	if !bytes.Equal(l.link.Link.Settings, link.Link.Settings) {
+		l.probe()
+	}
 	e.configure(l, link)
 	switch {
 	case link.holds():
