@@ -17,9 +17,10 @@ type limits struct {
 	// after a start; a table of a million keys then has a page changed for every ten of them. keysStep is how many
 	// keys one transaction takes along.
 	keysEvents, keysBytes, keysStep int
-	// checkpointPages is the log's length from which on it is copied: 32 MB. A shorter one is copied more often, and
-	// pages that change all the time with it; a longer one takes longer to read after a crash. checkpointAgain is by
-	// how much a log that could not begin anew, because somebody was reading it, grows before the next try.
+	// checkpointPages is the log's length from which on it is copied: 8 MB. A longer one saves next to nothing, because
+	// most of what is in it was appended and is copied once, but the writer stands still for longer and a start after a
+	// crash has more to read. checkpointAgain is by how much a log that could not begin anew, because somebody was
+	// reading it, grows before the next try.
 	checkpointPages, checkpointAgain int
 	// queueSorted is how many waiting deliveries of one link a list sorts, rather than looking for them among all.
 	queueSorted int
@@ -30,6 +31,6 @@ func defaultLimits() limits {
 		batchOps: 1024, batchOutcomes: 4096, markEvery: time.Second,
 		blockEvents: 4096, blockEntries: 65536, historyStep: 256,
 		keysEvents: 65536, keysBytes: 64 << 20, keysStep: 512,
-		checkpointPages: 4000, checkpointAgain: 1000, queueSorted: 20000,
+		checkpointPages: 1000, checkpointAgain: 250, queueSorted: 20000,
 	}
 }
