@@ -132,7 +132,11 @@ func TestIdempotency(t *testing.T) {
 func TestConcurrentDuplicates(t *testing.T) {
 	s, p := things(t), newPartner(t)
 	s.link(hook(p, "/x", `"events":["*"]`))
-	p.on("/slow", func(w http.ResponseWriter, _ *http.Request) { time.Sleep(20 * time.Millisecond) })
+	p.on("/slow", func(http.ResponseWriter, *http.Request) { // slow enough for other calls to come in
+		for range 5 {
+			s.call("GET", "/healthz", "").want(200)
+		}
+	})
 	const callers = 16
 	for says, body := range map[string]string{
 		"routed": `{` + made + `,"payload":{}}`,
