@@ -53,6 +53,8 @@ const (
 	SourceHook   = "hook"     // a partner's call
 	SourceSystem = "patchbay" // raised by Patchbay itself
 	SourceTest   = "test"     // a link's or an integration's test
+	SourceNATS   = "nats"     // a message of a JetStream
+	SourceOutbox = "outbox"   // a row of the product's outbox
 )
 
 // Source says how an event came in. For a hook it names the link, integration and target that it came through, so

@@ -63,6 +63,8 @@ type Link struct {
 	Retry       *RetryPolicy `json:"retry,omitempty"`
 	Concurrency int          `json:"concurrency,omitempty"`
 	Rate        float64      `json:"rate,omitempty"`
+	// Order, when not nil, keeps the link's deliveries in the order in which their events were accepted.
+	Order *OrderPolicy `json:"order,omitempty"`
 	// Previous is the secret that a rotation replaced, and until when it signs too.
 	Previous  *PreviousSecret `json:"previous,omitempty"`
 	CreatedAt time.Time       `json:"created_at"`
@@ -70,6 +72,29 @@ type Link struct {
 	// Revision counts changes from 1. Deliveries remember the revision that matched them.
 	Revision int `json:"revision"`
 }
+
+// OrderPolicy keeps deliveries of a link in order: one is sent when the one before it has ended.
+type OrderPolicy struct {
+	// Key is a CEL expression over type, scope, payload, actor and source: order holds among events for which it has the
+	// same value. "" is one order for the whole link.
+	Key string `json:"key,omitempty"`
+	// OnFailure says what a delivery that failed and will be tried again means for those behind it; "" is OnFailureBlock.
+	OnFailure OnFailure `json:"on_failure,omitempty"`
+	// LongestBlock is for how long a delivery may keep those behind it waiting, from its first attempt on, before they go
+	// on without it; 0: until it has ended.
+	LongestBlock Duration `json:"longest_block,omitempty"`
+}
+
+// OnFailure says what a failure in an order means for what is behind it.
+type OnFailure string
+
+// The values of OnFailure.
+const (
+	// OnFailureBlock lets those behind wait until the delivery has ended, well or not.
+	OnFailureBlock OnFailure = "block"
+	// OnFailureSkip lets those behind go on; the one that failed is tried again out of order.
+	OnFailureSkip OnFailure = "skip"
+)
 
 // PreviousSecret is a signing secret in the time in which it and its successor are both valid.
 type PreviousSecret struct {

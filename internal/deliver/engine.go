@@ -106,6 +106,16 @@ type Observer interface {
 	Decided(d *patchbay.Delivery, e *patchbay.Event)
 }
 
+// Cluster is what the engine must know of other nodes.
+type Cluster interface {
+	// Owns reports whether this node alone sends what waits in the queue for a link.
+	Owns(link patchbay.LinkID) bool
+	// Valid reports whether the others still count this node as alive: no attempt may begin while they may not.
+	Valid() bool
+	// Wake tells the owners of links, not this node, that there is something new in their queues. It does not block.
+	Wake(links []patchbay.LinkID)
+}
+
 // Options configure an Engine.
 type Options struct {
 	Store interface {
@@ -114,6 +124,8 @@ type Options struct {
 		store.Events
 		store.Links
 	}
+	// Cluster is nil when this is the only node there can be.
+	Cluster Cluster
 	// Client is the guarded way out.
 	Client  *outbound.Client
 	Catalog Catalog

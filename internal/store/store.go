@@ -109,6 +109,8 @@ type EventRecord struct {
 	patchbay.Event
 	Targets []Target
 	Missed  bool
+	// Erased is when what the event says was removed; zero when it was not. Its payload is {} then.
+	Erased time.Time
 }
 
 // EventFilter selects events. Zero fields select everything.
