@@ -41,11 +41,11 @@ const (
 // Config is every setting of an installation. Its zero value is a complete configuration: a field that is not set has
 // the default that its help names (see WithDefaults).
 type Config struct {
-	Listen   string   `name:"listen" env:"PATCHBAY_LISTEN" placeholder:"HOST:PORT" help:"Address to serve on. Default: ${default_listen}."`
-	Data     string   `name:"data" env:"PATCHBAY_DATA" placeholder:"DIR" help:"Directory that holds the database and the first admin key. Default: ${default_data}."`
-	Database string   `name:"database" env:"PATCHBAY_DATABASE" placeholder:"URL" help:"Database to use. Default: an embedded SQLite database in the data directory."`
-	Catalog  []string `name:"catalog" env:"PATCHBAY_CATALOG" placeholder:"FILE|DIR|builtin:NAME" help:"Where event types are read from; can be repeated. Default: the four built-in catalogs."`
-	Dev      bool     `name:"dev" env:"PATCHBAY_DEV" help:"Development mode: loopback only, no credentials needed, loopback targets allowed."`
+	Listen   string          `name:"listen" env:"PATCHBAY_LISTEN" placeholder:"HOST:PORT" help:"Address to serve on. Default: ${default_listen}."`
+	Data     string          `name:"data" env:"PATCHBAY_DATA" placeholder:"DIR" help:"Directory that holds the embedded database, the first admin key and the name of this node. Default: ${default_data}."`
+	Database patchbay.Secret `name:"database" env:"PATCHBAY_DATABASE" placeholder:"URL" help:"PostgreSQL database that this node shares with others, such as postgres://USER:PASSWORD@HOST:5432/NAME. Better given in the environment than on the command line. Default: an embedded SQLite database in the data directory."`
+	Catalog  []string        `name:"catalog" env:"PATCHBAY_CATALOG" placeholder:"FILE|DIR|builtin:NAME" help:"Where event types are read from; can be repeated. Default: the four built-in catalogs."`
+	Dev      bool            `name:"dev" env:"PATCHBAY_DEV" help:"Development mode: loopback only, no credentials needed, loopback targets allowed."`
 
 	SigningKey patchbay.Secret `name:"signing-key" env:"PATCHBAY_SIGNING_KEY" placeholder:"KEY" help:"Key of the X-Signature header on POST /events. Better given in the environment than on the command line."`
 	PublicURL  string          `name:"public-url" env:"PATCHBAY_PUBLIC_URL" placeholder:"URL" help:"Where the world reaches this installation, such as https://hooks.example.com."`
@@ -154,16 +154,6 @@ func Loopback(host string) bool {
 	}
 	address, err := netip.ParseAddr(host)
 	return err == nil && address.Unmap().IsLoopback()
-}
-
-func (c *Config) checkDatabase() error {
-	switch scheme, _, _ := strings.Cut(c.Database, "://"); scheme {
-	case "":
-		return nil
-	case "postgres", "postgresql":
-		return wrong("database", "PostgreSQL is not available yet in this version: leave the setting out to use the embedded SQLite database in the data directory")
-	}
-	return wrong("database", "this version knows only its embedded SQLite database: leave the setting out, and say with --data where the database lies")
 }
 
 func (c *Config) checkURLs() error {

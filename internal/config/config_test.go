@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/patchbay/patchbay"
 )
 
 // TestDefaults proves that the zero value is a complete and valid configuration.
@@ -39,6 +42,27 @@ func TestTags(t *testing.T) {
 	}
 }
 
+// secretPart stands in passwords, which no error may show.
+const secretPart = "hunter2"
+
+// TestDatabaseName proves that hosts and name are shown, and nothing else.
+func TestDatabaseName(t *testing.T) {
+	for database, want := range map[string]string{
+		"": "SQLite in d",
+		"postgres://u:" + secretPart + "@a:1,b/x%20y?password=" + secretPart: "PostgreSQL x y at a:1, b",
+		"postgres:///x?host=/run/postgresql":                                 "PostgreSQL x at /run/postgresql",
+		"postgres://a:" + secretPart:                                         "PostgreSQL",
+	} {
+		c := Config{Data: "d", Database: patchbay.Secret(database)}
+		if got := c.DatabaseName(); got != want {
+			t.Errorf("%q: got %q, want %q", database, got, want)
+		}
+		if shown := fmt.Sprintf("%+v", c); strings.Contains(shown, secretPart) {
+			t.Errorf("printing the configuration shows the password: %s", shown)
+		}
+	}
+}
+
 // TestValidate proves that nonsense is refused with a sentence that names the setting and says what to write.
 func TestValidate(t *testing.T) {
 	for _, tc := range []struct {
@@ -53,8 +77,19 @@ func TestValidate(t *testing.T) {
 		{"dev on every address", Config{Listen: ":8080", Dev: true}, "loopback only"},
 		{"dev on a public address", Config{Listen: "192.0.2.1:80", Dev: true}, "127.0.0.1:80, or leave out --dev"},
 		{"dev on IPv6 loopback", Config{Listen: "[::1]:80", Dev: true}, ""},
-		{"postgres", Config{Database: "postgres://localhost/x"}, "not available yet in this version"},
-		{"mysql", Config{Database: "mysql://localhost/x"}, "only its embedded SQLite database"},
+		{"postgres", Config{Database: "postgres://localhost/x"}, ""},
+		{"postgres with several hosts", Config{Database: "postgresql://u:" + secretPart + "@a:5432,b,[::1]:5433/x?sslmode=verify-full&target_session_attrs=read-write"}, ""},
+		{"postgres over a socket", Config{Database: "postgres:///x?host=/run/postgresql"}, ""},
+		{"postgres with a coded password", Config{Database: "postgres://u:%40" + secretPart + "%2F@a/x"}, ""},
+		{"postgres with an @ in the password", Config{Database: "postgres://u:@" + secretPart + "@a/x"}, "write @ as %40"},
+		{"postgres with a slash in the password", Config{Database: "postgres://u:1/" + secretPart + "@a/x"}, "write @ as %40"},
+		{"postgres with a bad code", Config{Database: "postgres://u:%zz" + secretPart + "@a/x"}, "write it as %25"},
+		{"postgres with a bad port", Config{Database: "postgres://a:" + secretPart + "/x"}, "a port that is not a number"},
+		{"postgres with a space", Config{Database: "postgres://u:" + secretPart + " @a/x"}, "%20"},
+		{"postgres with two names", Config{Database: "postgres://u:" + secretPart + "@a/x/y"}, "write /NAME"},
+		{"postgres with a bad parameter", Config{Database: "postgres://u:" + secretPart + "@a/x?%zz"}, "PARAMETER=VALUE"},
+		{"keywords", Config{Database: "host=a password=" + secretPart}, "write postgres://"},
+		{"mysql", Config{Database: "mysql://u:" + secretPart + "@localhost/x"}, "not the URL of a PostgreSQL database"},
 		{"public URL without scheme", Config{PublicURL: "hooks.example.com"}, "public-url: \"hooks.example.com\" is not an http or https URL"},
 		{"public URL with query", Config{PublicURL: "https://a.example?x=1"}, "query"},
 		{"origins", Config{CORSOrigin: []string{"*", "https://app.example.com", "http://localhost:3000"}}, ""},
@@ -75,6 +110,9 @@ func TestValidate(t *testing.T) {
 				t.Errorf("refused: %v", err)
 			case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
 				t.Errorf("got %v, want %q in it", err, tc.want)
+			}
+			if err != nil && strings.Contains(err.Error(), secretPart) {
+				t.Errorf("the error shows the password: %v", err)
 			}
 			if err != nil && tc.c.SigningKey != "" && strings.Contains(err.Error(), tc.c.SigningKey.Reveal()) {
 				t.Errorf("the error shows the key: %v", err)
