@@ -277,6 +277,8 @@ type Links interface {
 	DeleteLink(ctx context.Context, id patchbay.LinkID, at time.Time) error
 	// AllLinks returns the current revision of every link, the oldest link first.
 	AllLinks(ctx context.Context) ([]patchbay.Link, error)
+	// LinkNow returns the current revision of a link. ErrNotFound, also when it was deleted.
+	LinkNow(ctx context.Context, id patchbay.LinkID) (*patchbay.Link, error)
 	// LinkRevision returns a link as it was, also a deleted one. ErrNotFound.
 	LinkRevision(ctx context.Context, id patchbay.LinkID, revision int) (*patchbay.Link, error)
 }

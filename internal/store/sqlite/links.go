@@ -125,15 +125,27 @@ func (s *Store) AllLinks(ctx context.Context) (out []patchbay.Link, err error) {
 	return out, err
 }
 
+// LinkNow returns the current revision of a link; see store.Links.
+func (s *Store) LinkNow(ctx context.Context, id patchbay.LinkID) (*patchbay.Link, error) {
+	return s.oneLink(ctx, "SELECT data FROM link INDEXED BY link_ended WHERE ended IS NULL AND id = ?", int64(id))
+}
+
 // LinkRevision returns a link as it was; see store.Links.
-func (s *Store) LinkRevision(ctx context.Context, id patchbay.LinkID, revision int) (l *patchbay.Link, err error) {
+func (s *Store) LinkRevision(ctx context.Context, id patchbay.LinkID, revision int) (*patchbay.Link, error) {
+	return s.oneLink(ctx, "SELECT data FROM link WHERE id = ? AND revision = ?", int64(id), int64(revision))
+}
+
+func (s *Store) oneLink(ctx context.Context, query string, arguments ...int64) (l *patchbay.Link, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		st, err := c.prepare("SELECT data FROM link WHERE id = ? AND revision = ?")
+		st, err := c.prepare(query)
 		if err != nil {
 			return err
 		}
 		defer st.reset()
-		row, err := st.bind(1, int64(id)).bind(2, int64(revision)).step()
+		for i, a := range arguments {
+			st.bind(i+1, a)
+		}
+		row, err := st.step()
 		if err != nil {
 			return err
 		}

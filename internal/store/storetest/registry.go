@@ -68,6 +68,12 @@ var linkTests = []test{
 			e.must(err)
 			e.same("revision", got, e.link(linkA, r))
 		}
+		now, err := e.s.LinkNow(e.ctx, linkA)
+		e.must(err)
+		e.same("the current one", now, e.link(linkA, 3))
+		if _, err := e.s.LinkNow(e.ctx, linkC); !errors.Is(err, store.ErrNotFound) {
+			e.Errorf("a link that never was: got %v, want ErrNotFound", err)
+		}
 		for _, r := range []int{0, 4, -1} {
 			if _, err := e.s.LinkRevision(e.ctx, linkA, r); !errors.Is(err, store.ErrNotFound) {
 				e.Errorf("revision %d: got %v, want ErrNotFound", r, err)
@@ -120,6 +126,9 @@ var linkTests = []test{
 		all, err := e.s.AllLinks(e.ctx)
 		e.must(err)
 		e.same("links", all, []patchbay.Link{})
+		if _, err := e.s.LinkNow(e.ctx, linkA); !errors.Is(err, store.ErrNotFound) {
+			e.Errorf("the current revision of a deleted link: got %v, want ErrNotFound", err)
+		}
 		for r := 1; r <= 2; r++ {
 			got, err := e.s.LinkRevision(e.ctx, linkA, r)
 			e.must(err)
