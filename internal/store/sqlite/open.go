@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
 	lib "modernc.org/sqlite/lib"
 
 	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/datadir"
 )
 
 const (
@@ -29,34 +28,9 @@ const (
 
 // takeLock makes sure that this is the only process that uses the directory. SQLite's own locks would let two
 // processes write in turns, and both would send everything.
-func (s *Store) takeLock() error {
-	if err := os.MkdirAll(s.o.Dir, 0o700); err != nil {
-		return fmt.Errorf("the data directory %s cannot be made: %w", s.o.Dir, err)
-	}
-	f, err := os.OpenFile(filepath.Join(s.o.Dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("the data directory %s cannot be written; choose another one or give this user the right to write there: %w", s.o.Dir, err)
-	}
-	mine, err := lockFile(f)
-	switch {
-	case err != nil:
-		err = fmt.Errorf("the data directory %s cannot be locked: %w", s.o.Dir, err)
-	case !mine:
-		text, _ := io.ReadAll(io.LimitReader(f, 20))
-		who := "another process"
-		if pid := strings.TrimSpace(string(text)); pid != "" {
-			who = "process " + pid
-		}
-		err = fmt.Errorf("the data directory %s is in use by %s: stop that one first, or choose another directory", s.o.Dir, who)
-	}
-	if err != nil {
-		return errors.Join(err, f.Close())
-	}
-	s.lock = f
-	if err := f.Truncate(0); err == nil {
-		_, _ = f.WriteAt(strconv.AppendInt(nil, int64(os.Getpid()), 10), 0) // only for the sentence above
-	}
-	return nil
+func (s *Store) takeLock() (err error) {
+	s.lock, err = datadir.Lock(s.o.Dir)
+	return err
 }
 
 // open opens the connections and reads what the store keeps in memory.

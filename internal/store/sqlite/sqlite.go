@@ -12,12 +12,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/datadir"
 	"github.com/patchbay/patchbay/internal/store"
 )
 
@@ -37,9 +37,8 @@ type Options struct {
 }
 
 const (
-	// databaseName and lockName are files in the data directory.
+	// databaseName is the file in the data directory.
 	databaseName = "patchbay.db"
-	lockName     = "patchbay.lock"
 	// readConns is how many reads can be under way at one time. Lists are short, and two cores are busy with four.
 	readConns = 4
 )
@@ -52,7 +51,7 @@ type Store struct {
 	now  func() time.Time
 	log  *slog.Logger
 	path string
-	lock *os.File
+	lock *datadir.Dir
 	ids  *patchbay.Sequence
 
 	w        *writer
@@ -127,9 +126,7 @@ func (s *Store) release() {
 		s.w.c.close()
 		s.w.checkpointer.close()
 	}
-	if s.lock != nil {
-		_ = s.lock.Close() // releases the lock
-	}
+	_ = s.lock.Unlock()
 }
 
 // read runs f with a connection that sees one state of the database throughout.
