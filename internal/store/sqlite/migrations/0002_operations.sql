@@ -29,9 +29,11 @@ CREATE INDEX job_open ON job (id) WHERE state IN ('pending', 'running');
 -- When what the event says was removed; NULL: it was not.
 ALTER TABLE event ADD COLUMN erased INTEGER;
 
--- What happened in a minute; see store.Sample. Rows of one minute with the same words add up.
+-- What happened in a minute, or in an hour when that is longer ago; see store.Sample. Written every few seconds, some
+-- rows at a time, so the key may be long.
 CREATE TABLE sample (
-	minute      INTEGER NOT NULL,
+	span        INTEGER NOT NULL, -- minutes: 1 or 60
+	at          INTEGER NOT NULL, -- when it began: minutes since 1970
 	link        INTEGER NOT NULL,
 	integration TEXT NOT NULL,
 	type        TEXT NOT NULL,
@@ -40,6 +42,6 @@ CREATE TABLE sample (
 	delivered   INTEGER NOT NULL,
 	failed      INTEGER NOT NULL,
 	attempts    INTEGER NOT NULL,
-	latency     BLOB
-);
-CREATE INDEX sample_minute ON sample (minute);
+	latency     BLOB,             -- see store.Latency
+	PRIMARY KEY (span, at, link, integration, type, scope)
+) WITHOUT ROWID;
