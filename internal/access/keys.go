@@ -81,16 +81,27 @@ func NewKeys(ctx context.Context, s store.Keys, newID func(n int) int64, now fun
 		now = time.Now
 	}
 	k := &Keys{store: s, newID: newID, now: now}
-	all, err := s.AllKeys(ctx)
+	if err := k.Refresh(ctx); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// Refresh takes over what the store says, after another node has made or deleted keys. It comes between two changes of
+// this node, so what it reads is never older than what is known here.
+func (k *Keys) Refresh(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all, err := k.store.AllKeys(ctx)
 	if err != nil {
-		return nil, patchbay.Internal("reading the API keys", err)
+		return patchbay.Internal("reading the API keys", err)
 	}
 	byHash := make(map[[32]byte]*key, len(all))
 	for i := range all {
 		byHash[all[i].Hash] = newKey(&all[i])
 	}
 	k.byHash.Store(&byHash)
-	return k, nil
+	return nil
 }
 
 func newKey(k *store.Key) *key {
@@ -147,7 +158,7 @@ func (k *Keys) Create(ctx context.Context, c *Caller, in KeyInput) (*KeyView, er
 	case !in.ExpiresAt.IsZero() && !in.ExpiresAt.After(now):
 		return nil, patchbay.Invalid("expires_at", "lies in the past")
 	}
-	return k.add(ctx, &store.Key{Name: name, Scope: scope, Permissions: permissions, CreatedAt: now, ExpiresAt: in.ExpiresAt.UTC()})
+	return k.add(ctx, &store.Key{ID: patchbay.KeyID(k.newID(1)), Name: name, Scope: scope, Permissions: permissions, CreatedAt: now, ExpiresAt: in.ExpiresAt.UTC()})
 }
 
 // parsePermissions checks the names, drops repetitions and brings them into the usual order.
@@ -169,12 +180,11 @@ func parsePermissions(names []string) ([]string, error) {
 	return out, nil
 }
 
-// add gives the key an identifier and a token, stores it and makes it known.
+// add gives the key a token, stores it and makes it known.
 func (k *Keys) add(ctx context.Context, rec *store.Key) (*KeyView, error) {
 	var random [32]byte
 	_, _ = rand.Read(random[:]) // it never fails: without randomness the process ends
 	token := TokenPrefix + tokenEncoding.EncodeToString(random[:])
-	rec.ID = patchbay.KeyID(k.newID(1))
 	rec.Hash = sha256.Sum256([]byte(token))
 	rec.Hint = token[len(token)-4:]
 
@@ -261,20 +271,35 @@ func (k *Keys) find(c *Caller, id patchbay.KeyID) *key {
 	return nil
 }
 
+// firstAdmin is the identifier of the key that the first start makes. It is the same everywhere, so that of several
+// nodes that start together on an empty database one makes it.
+const firstAdmin patchbay.KeyID = 1
+
 // EnsureAdmin makes a key with every permission on the whole installation unless there is a valid one, and says
 // whether it did. The token is shown this once.
 func (k *Keys) EnsureAdmin(ctx context.Context) (token string, created bool, err error) {
-	now := k.now()
-	for _, e := range *k.byHash.Load() {
-		if e.Scope == "" && e.caller.May(Admin) && (e.ExpiresAt.IsZero() || now.Before(e.ExpiresAt)) {
-			return "", false, nil
-		}
+	if k.hasAdmin() {
+		return "", false, nil
 	}
-	v, err := k.add(ctx, &store.Key{Name: "first administrator", Permissions: []string{string(Admin)}, CreatedAt: now.UTC().Truncate(time.Millisecond)})
+	v, err := k.add(ctx, &store.Key{ID: firstAdmin, Name: "first administrator", Permissions: []string{string(Admin)}, CreatedAt: k.now().UTC().Truncate(time.Millisecond)})
+	if errors.Is(err, store.ErrConflict) { // another node was faster
+		return "", false, k.Refresh(ctx)
+	}
 	if err != nil {
 		return "", false, err
 	}
 	return v.Token, true, nil
+}
+
+// hasAdmin reports whether there is a valid key that may do everything everywhere.
+func (k *Keys) hasAdmin() bool {
+	now := k.now()
+	for _, e := range *k.byHash.Load() {
+		if e.Scope == "" && e.caller.May(Admin) && (e.ExpiresAt.IsZero() || now.Before(e.ExpiresAt)) {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *key) view() KeyView {

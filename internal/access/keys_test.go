@@ -344,3 +344,56 @@ func TestLookupWhileChanging(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestTwoNodes proves that one of two nodes that start together makes the first key, and that keys made and deleted at
+// one are known at the other once it looks.
+func TestTwoNodes(t *testing.T) {
+	db, err := sqlite.Open(t.Context(), sqlite.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	nodes := make([]*Keys, 2)
+	for i := range nodes {
+		if nodes[i], err = NewKeys(t.Context(), db, db.NewID, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var tokens []string
+	for _, n := range nodes {
+		token, created, err := n.EnsureAdmin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if created {
+			tokens = append(tokens, token)
+		}
+	}
+	if len(tokens) != 1 {
+		t.Fatalf("%d first keys were made", len(tokens))
+	}
+	for _, n := range nodes {
+		if _, err := n.Lookup(tokens[0]); err != nil {
+			t.Errorf("the first key is not known everywhere: %v", err)
+		}
+	}
+	v, err := nodes[0].Create(t.Context(), admin, KeyInput{Permissions: []string{"read"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nodes[1].Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nodes[1].Lookup(v.Token); err != nil {
+		t.Errorf("a new key is not known there: %v", err)
+	}
+	if err := nodes[0].Delete(t.Context(), admin, v.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := nodes[1].Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nodes[1].Lookup(v.Token); err == nil {
+		t.Error("a deleted key is still known there")
+	}
+}

@@ -67,6 +67,51 @@ func (s *Service) Delete(ctx context.Context, c *access.Caller, key string) erro
 	return nil
 }
 
+// Refresh takes over what the store says of types, which another node has changed. It comes between two changes of this
+// node, so what it reads is never older than what is known here. A type that this node cannot take (one of its catalog
+// files has the name) is left as it was, and is in the error, which then has a code of the caller's; when the store
+// could not be read the code is internal or unavailable, and trying again is right.
+func (s *Service) Refresh(ctx context.Context, keys []string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all, err := s.store.AllTypes(ctx)
+	if err != nil {
+		return storeError("reading the event types", err)
+	}
+	stored := make(map[string]patchbay.EventType, len(all))
+	for _, t := range all {
+		stored[t.Key] = t
+	}
+	var changed []patchbay.EventType
+	for _, key := range keys {
+		if t, ok := stored[key]; ok {
+			changed = append(changed, t)
+		} else if known := s.catalog.Type(key); known != nil && known.FromAPI() && known.Key() == key {
+			if err := s.catalog.Remove(key); err != nil {
+				return err
+			}
+		}
+	}
+	return s.add(changed)
+}
+
+// add puts types into the catalog. One whose name another of them gives up is tried again after that.
+func (s *Service) add(types []patchbay.EventType) error {
+	for {
+		var left []patchbay.EventType
+		var errs []error
+		for _, t := range types {
+			if _, err := s.catalog.Add(t); err != nil {
+				left, errs = append(left, t), append(errs, err)
+			}
+		}
+		if len(left) == 0 || len(left) == len(types) {
+			return errors.Join(errs...)
+		}
+		types = left
+	}
+}
+
 // forget deletes a type that the store has and the catalog has not: when the program started, it did not fit any more.
 func (s *Service) forget(ctx context.Context, key string) error {
 	switch err := s.store.DeleteType(ctx, key); {

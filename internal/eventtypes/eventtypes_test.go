@@ -176,3 +176,55 @@ func TestWhatDoesNotFitAnyMoreCanBeDeleted(t *testing.T) {
 		t.Errorf("the second time: %v", err)
 	}
 }
+
+// TestRefresh takes over what another node has put and deleted, in whatever order it hears of it.
+func TestRefresh(t *testing.T) {
+	a := open(t, t.TempDir())
+	c, err := catalog.Open(catalog.Options{Files: []string{"builtin:keyclic"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &installation{Service: New(c, a.db), catalog: c, db: a.db}
+	put := func(spec patchbay.EventType) {
+		t.Helper()
+		if _, err := a.Put(t.Context(), admin, spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refresh := func(keys ...string) {
+		t.Helper()
+		if err := b.Refresh(t.Context(), keys); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(pushed)
+	refresh("build.done", "never.was")
+	if got := c.Type("built"); got == nil || got.Key() != "build.done" {
+		t.Fatalf("a new type is %v there", got)
+	}
+	renamed, other := pushed, pushed
+	renamed.Aliases = nil
+	other.Key = "another.build"
+	put(renamed)
+	put(other)
+	refresh("another.build", "build.done")
+	if got := c.Type("built"); got == nil || got.Key() != "another.build" {
+		t.Errorf("an alias that moved is of %v there", got)
+	}
+	if err := a.Delete(t.Context(), admin, "another.build"); err != nil {
+		t.Fatal(err)
+	}
+	refresh("another.build")
+	if c.Type("built") != nil || c.Type("build.done") == nil {
+		t.Error("the wrong type was deleted there")
+	}
+
+	// A node whose catalog files have the name keeps them.
+	taken := c.Types()[0].Key()
+	if err := a.db.PutType(t.Context(), &patchbay.EventType{Key: taken, Title: "Stolen"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Refresh(t.Context(), []string{taken}); patchbay.CodeOf(err) != patchbay.CodeConflict || c.Type(taken).Spec().Title == "Stolen" {
+		t.Errorf("a name of a catalog file: %v", err)
+	}
+}

@@ -78,17 +78,21 @@ func (s *Service) Load(ctx context.Context) error {
 		return patchbay.Internal("reading the links", err)
 	}
 	for i := range all {
-		l := &all[i]
-		c, err := s.compile(l)
-		if err != nil {
-			s.o.Log.Warn("a stored link cannot be used and counts as disabled", "link", l.ID, "integration", l.Integration, "error", err)
-			c = &compiled{broken: err.Error(), events: &counter{}}
-		}
-		if err := s.put(ctx, l, c); err != nil {
+		if err := s.put(ctx, &all[i], s.compileStored(&all[i])); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// compileStored makes a link ready that was checked when it was saved, perhaps by another version of the program.
+func (s *Service) compileStored(l *patchbay.Link) *compiled {
+	c, err := s.compile(l)
+	if err != nil {
+		s.o.Log.Warn("a stored link cannot be used and counts as disabled", "link", l.ID, "integration", l.Integration, "error", err)
+		c = &compiled{broken: err.Error(), events: &counter{}}
+	}
+	return c
 }
 
 // put makes a link the current one, everywhere on this node.
@@ -265,8 +269,13 @@ func (s *Service) find(c *access.Caller, p access.Permission, id patchbay.LinkID
 }
 
 // Get returns a link.
-func (s *Service) Get(_ context.Context, c *access.Caller, id patchbay.LinkID) (*View, error) {
+func (s *Service) Get(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*View, error) {
 	l, compiled, err := s.find(c, access.Read, id)
+	if patchbay.CodeOf(err) == patchbay.CodeNotFound {
+		s.change.Lock()
+		l, compiled, err = s.findAnew(ctx, c, access.Read, id)
+		s.change.Unlock()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -299,51 +308,27 @@ func (s *Service) Update(ctx context.Context, c *access.Caller, id patchbay.Link
 	})
 }
 
-// edit changes a copy of a link, stores it as its next revision and makes it the current one.
-func (s *Service) edit(ctx context.Context, c *access.Caller, id patchbay.LinkID, ifMatch int,
-	change func(*patchbay.Link, *integration.Definition) (map[string]string, error)) (*View, error) {
-	s.change.Lock()
-	defer s.change.Unlock()
-	current, _, err := s.find(c, access.Manage, id)
-	if err != nil {
-		return nil, err
-	}
-	if ifMatch != 0 && ifMatch != current.Revision {
-		return nil, patchbay.Errorf(patchbay.CodeConflict, "the link was changed since it was read (its revision is %d now): read it again", current.Revision)
-	}
-	_, def, err := s.integration(current.Integration)
-	if err != nil {
-		return nil, err
-	}
-	next := *current
-	next.Revision++
-	next.UpdatedAt = s.now().UTC().Truncate(time.Millisecond)
-	made, err := change(&next, def)
-	if err != nil {
-		return nil, err
-	}
-	compiled, err := s.compile(&next)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.save(ctx, &next, compiled); err != nil {
-		return nil, err
-	}
-	v := s.view(&next, compiled)
-	v.Secrets = made
-	return v, nil
-}
-
 // Delete removes a link; what waits for it is cancelled.
 func (s *Service) Delete(ctx context.Context, c *access.Caller, id patchbay.LinkID) error {
 	s.change.Lock()
 	defer s.change.Unlock()
-	if _, _, err := s.find(c, access.Manage, id); err != nil {
+	if _, _, err := s.findAnew(ctx, c, access.Manage, id); err != nil {
 		return err
 	}
-	if err := s.o.Store.DeleteLink(ctx, id, s.now()); err != nil {
+	switch err := s.o.Store.DeleteLink(ctx, id, s.now()); {
+	case errors.Is(err, store.ErrNotFound): // another node was faster
+		if err := s.forget(ctx, id); err != nil {
+			return err
+		}
+		return patchbay.Errorf(patchbay.CodeNotFound, "there is no link %s", id)
+	case err != nil:
 		return patchbay.Internal("deleting the link", err)
 	}
+	return s.forget(ctx, id)
+}
+
+// forget takes a link that was deleted out of everything on this node; what waits for it is cancelled.
+func (s *Service) forget(ctx context.Context, id patchbay.LinkID) error {
 	s.index.Remove(id)
 	s.mu.Lock()
 	delete(s.links, id)

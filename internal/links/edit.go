@@ -1,0 +1,117 @@
+package links
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/integration"
+	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/store"
+)
+
+// editTries bounds how often a change is made anew because another node changed the link at the same time.
+const editTries = 5
+
+// edit changes a copy of a link, stores it as its next revision and makes it the current one. When another node has
+// changed the link and this one has not heard of it yet, the change is made to what the link is now.
+func (s *Service) edit(ctx context.Context, c *access.Caller, id patchbay.LinkID, ifMatch int,
+	change func(*patchbay.Link, *integration.Definition) (map[string]string, error)) (*View, error) {
+	s.change.Lock()
+	defer s.change.Unlock()
+	for tries := 1; ; tries++ {
+		v, err := s.editOnce(ctx, c, id, ifMatch, change)
+		if patchbay.CodeOf(err) != patchbay.CodeConflict || tries == editTries {
+			return v, err
+		}
+		before := s.revision(id)
+		if err := s.refresh(ctx, id); err != nil {
+			return nil, err
+		}
+		if s.revision(id) == before {
+			return v, err
+		}
+	}
+}
+
+// revision returns the revision of a link that is current here; 0 when there is none.
+func (s *Service) revision(id patchbay.LinkID) int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if l := s.stored[id]; l != nil {
+		return l.Revision
+	}
+	return 0
+}
+
+func (s *Service) editOnce(ctx context.Context, c *access.Caller, id patchbay.LinkID, ifMatch int,
+	change func(*patchbay.Link, *integration.Definition) (map[string]string, error)) (*View, error) {
+	current, _, err := s.findAnew(ctx, c, access.Manage, id)
+	if err != nil {
+		return nil, err
+	}
+	if ifMatch != 0 && ifMatch != current.Revision {
+		return nil, patchbay.Errorf(patchbay.CodeConflict, "the link was changed since it was read (its revision is %d now): read it again", current.Revision)
+	}
+	_, def, err := s.integration(current.Integration)
+	if err != nil {
+		return nil, err
+	}
+	next := *current
+	next.Revision++
+	next.UpdatedAt = s.now().UTC().Truncate(time.Millisecond)
+	made, err := change(&next, def)
+	if err != nil {
+		return nil, err
+	}
+	compiled, err := s.compile(&next)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.save(ctx, &next, compiled); err != nil {
+		return nil, err
+	}
+	v := s.view(&next, compiled)
+	v.Secrets = made
+	return v, nil
+}
+
+// findAnew is find for a caller who holds s.change: a link that is not known here may have been made at another node a
+// moment ago.
+func (s *Service) findAnew(ctx context.Context, c *access.Caller, p access.Permission, id patchbay.LinkID) (*patchbay.Link, *compiled, error) {
+	l, compiled, err := s.find(c, p, id)
+	if patchbay.CodeOf(err) != patchbay.CodeNotFound {
+		return l, compiled, err
+	}
+	if err := s.refresh(ctx, id); err != nil {
+		return nil, nil, err
+	}
+	return s.find(c, p, id)
+}
+
+// Refresh takes over what the store says of a link, which another node has changed. It comes between two changes of
+// this node, so what it reads is never older than what is known here.
+func (s *Service) Refresh(ctx context.Context, id patchbay.LinkID) error {
+	s.change.Lock()
+	defer s.change.Unlock()
+	return s.refresh(ctx, id)
+}
+
+// refresh is Refresh for a caller who holds s.change.
+func (s *Service) refresh(ctx context.Context, id patchbay.LinkID) error {
+	l, err := s.o.Store.LinkNow(ctx, id)
+	known := s.revision(id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		if known == 0 {
+			return nil
+		}
+		return s.forget(ctx, id)
+	case err != nil:
+		return patchbay.Internal("reading the link", err)
+	case known >= l.Revision:
+		return nil
+	}
+	return s.put(ctx, l, s.compileStored(l))
+}
