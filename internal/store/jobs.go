@@ -66,30 +66,41 @@ type JobFilter struct {
 type Jobs interface {
 	// CreateJob stores a new job. ErrConflict when there is one with its ID.
 	CreateJob(ctx context.Context, j *Job) error
-	// Job returns one. ErrNotFound. Jobs lists them, newest first.
+	// Job returns one. ErrNotFound. Jobs lists them, newest first; Limit must be positive.
 	Job(ctx context.Context, id patchbay.JobID) (*Job, error)
 	Jobs(ctx context.Context, f JobFilter) ([]Job, error)
 	// ClaimJob gives the oldest job that has not ended and that nobody has a valid lease of to the runner, and marks it
 	// as running; nil when there is none.
 	ClaimJob(ctx context.Context, runner int64, now, until time.Time) (*Job, error)
-	// SaveJob writes down how far the job got and extends the lease. It returns whether somebody wants it to end.
-	// ErrConflict when the runner's lease has gone to another; then nothing is written.
+	// SaveJob writes down how far the job got, its filter and its state, and extends the lease to RunnerUntil; a zero one
+	// gives the job to whoever claims it next. It returns whether somebody wants it to end. ErrConflict when the runner's
+	// lease has gone to another, or the job has ended; then nothing is written.
 	SaveJob(ctx context.Context, j *Job) (cancelling bool, err error)
-	// CancelJob asks for an end: a pending job has ended when it returns, a running one does after its current step.
-	// ErrNotFound; ErrConflict when it has ended otherwise.
+	// CancelJob asks for an end: a pending job has ended when it returns, a running one does after its current step. An
+	// erasure always ends with its runner, which removes what is to be forgotten from its filter. Asking again changes
+	// nothing. ErrNotFound; ErrConflict when it has ended otherwise.
 	CancelJob(ctx context.Context, id patchbay.JobID, at time.Time) error
 	// PruneJobs forgets up to limit jobs that ended before a time, erasures left out: they are tombstones.
 	PruneJobs(ctx context.Context, before time.Time, limit int) (more bool, err error)
 }
 
+// ActionErase is the action of erasures. Their jobs stay for good, as tombstones.
+const ActionErase = "erase"
+
 // Erasure forgets what events say.
 type Erasure interface {
-	// EraseEvents removes payload, actor, and what attempts hold of requests and answers, of these events and of their
-	// replays; idempotency keys of theirs stay. Deliveries that wait are cancelled. The events stay, with Erased set, so
-	// that counts and lists still hold. Events that do not exist are skipped. Durable on return.
+	// EraseEvents removes payload, actor, and what attempts hold of requests, answers and errors, of these events and of
+	// their replays; idempotency keys of theirs and references of threads stay. Deliveries that have not ended are
+	// cancelled; whoever has one in memory must have let go of it. The events stay, with Erased set (to the first time,
+	// when it happens again), so that counts and lists still hold. Events that do not exist are skipped. Durable on return.
 	EraseEvents(ctx context.Context, ids []patchbay.EventID, at time.Time) error
 	// EraseTenant removes one small step of everything at and below a tenant's scope: events with everything of theirs,
-	// links with their revisions, lanes and threads, API keys. Event types are of all tenants and stay. What waits is
-	// gone too. Call it until there is no more. Nothing of the tenant must be accepted meanwhile: the caller sees to that.
+	// links with their revisions, lanes and threads, API keys, statistics, jobs that have ended but for erasures. Event
+	// types are of all tenants and stay. What waits is gone too. Call it until there is no more; it returns how many
+	// events this step removed, replays included. Nothing of the tenant must be accepted meanwhile: the caller sees to
+	// that.
 	EraseTenant(ctx context.Context, tenant string) (events int, more bool, err error)
+	// Scrub has what was erased leave the database's files as far as the database can: dead rows, free pages, the log.
+	// It is called once at the end of an erasure and may take long; ErrUnavailable asks for another call later.
+	Scrub(ctx context.Context) error
 }

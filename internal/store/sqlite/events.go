@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	eventColumns = "id, type, scope, also, source, hops, received, occurred, origin, missed, targets, actor, payload"
+	eventColumns = "id, type, scope, also, source, hops, received, occurred, origin, missed, targets, actor, payload, erased"
 
 	eventByID     = "SELECT " + eventColumns + " FROM event WHERE id = ?"
 	eventsBefore  = "SELECT " + eventColumns + " FROM event WHERE id < ? AND id >= ? AND origin IS NULL ORDER BY id DESC"
@@ -47,7 +47,7 @@ func scanEvent(st *stmt, e *patchbay.Event) error {
 
 // scanRecord is scanEvent with what else stands in the row.
 func scanRecord(st *stmt) (*store.EventRecord, error) {
-	r := &store.EventRecord{Missed: st.int(9) != 0}
+	r := &store.EventRecord{Missed: st.int(9) != 0, Erased: st.time(13)}
 	if err := scanEvent(st, &r.Event); err != nil {
 		return nil, err
 	}

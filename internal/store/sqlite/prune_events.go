@@ -147,10 +147,8 @@ func (s *Store) deleteEvent(c *conn, e expired) (bool, error) {
 	if needed, err := exists(c, "SELECT 1 FROM event INDEXED BY event_replays WHERE origin = ?", e.id); err != nil || needed {
 		return false, err
 	}
-	// Identifiers of other nodes may lie between those of the deliveries.
-	ours := fmt.Sprintf("& %d) = (?1 & %d)", patchbay.IDStep-1, patchbay.IDStep-1)
 	if e.targets > 0 {
-		st, err := c.prepare("SELECT 1 FROM queue WHERE delivery > ?1 AND delivery <= ?2 AND (delivery " + ours + " LIMIT 1")
+		st, err := c.prepare("SELECT 1 FROM queue WHERE delivery > ?1 AND delivery <= ?2 AND " + ours("delivery") + " LIMIT 1")
 		if err != nil {
 			return false, err
 		}
@@ -159,18 +157,11 @@ func (s *Store) deleteEvent(c *conn, e expired) (bool, error) {
 		if err != nil || waits {
 			return false, err
 		}
-		for _, sql := range []string{
-			"DELETE FROM response WHERE attempt > ?1 AND attempt <= ?2 AND (attempt " + ours,
-			"DELETE FROM response WHERE attempt IN (SELECT id FROM attempt WHERE delivery > ?1 AND delivery <= ?2 AND (delivery " + ours + ")",
-			"DELETE FROM attempt WHERE id > ?1 AND id <= ?2 AND (id " + ours,
-			"DELETE FROM attempt WHERE delivery > ?1 AND delivery <= ?2 AND (delivery " + ours,
-		} {
-			if st, err = c.prepare(sql); err != nil {
-				return false, err
-			}
-			if err := st.bind(1, e.id).bind(2, e.last()).run(); err != nil {
-				return false, err
-			}
+		err = runEach(c, e.id, e.last(), deleteFirstResponses, deleteLaterResponses,
+			"DELETE FROM attempt WHERE id > ?1 AND id <= ?2 AND "+ours("id"),
+			"DELETE FROM attempt WHERE delivery > ?1 AND delivery <= ?2 AND "+ours("delivery"))
+		if err != nil {
+			return false, err
 		}
 	}
 	return true, deleteEach(c, "DELETE FROM event WHERE id = ?", []int64{e.id})

@@ -63,6 +63,7 @@ type Store struct {
 	keys     keys
 	recovery recovery
 	prune    pruner
+	erase    eraser
 
 	closing sync.Once
 	closed  chan struct{}

@@ -44,6 +44,7 @@ func Run(t *testing.T, h Harness) {
 		{"Accept", acceptTests}, {"Idempotency", idempotencyTests}, {"Events", eventTests}, {"Deliveries", deliveryTests},
 		{"Record", recordTests}, {"Queue", queueTests}, {"Threads", threadTests}, {"Lanes", laneTests}, {"Recover", recoverTests},
 		{"Links", linkTests}, {"Registry", registryTests}, {"Prune", pruneTests}, {"Statistics", statisticsTests}, {"Model", modelTests},
+		{"Jobs", jobTests}, {"Erasure", erasureTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, test := range group.tests {
