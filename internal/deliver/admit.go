@@ -1,6 +1,8 @@
 package deliver
 
 import (
+	"time"
+
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/store"
 )
@@ -19,13 +21,14 @@ type Admission struct {
 func (e *Engine) Admit(event *patchbay.Event, links []*Link, newID func(int) int64) *Admission {
 	a := &Admission{e: e}
 	a.Event = event
-	var threads []string
+	type place struct{ turn, thread string }
+	var turns []place
 	for i, link := range links {
-		if link.Definition.Threads {
-			if threads == nil {
-				threads = make([]string, len(links))
+		if link.ordered() {
+			if turns == nil {
+				turns = make([]place, len(links))
 			}
-			threads[i] = e.o.Catalog.Thread(event, link.Definition)
+			turns[i].turn, turns[i].thread = e.turn(link, event)
 		}
 	}
 	now := e.now()
@@ -59,21 +62,46 @@ func (e *Engine) Admit(event *patchbay.Event, links []*Link, newID func(int) int
 		it := &block[len(a.Targets)]
 		a.Targets = append(a.Targets, store.Target{Link: links[i].ID, Revision: links[i].Revision, Integration: links[i].Integration})
 		*it = item{lane: l, delivery: patchbay.DeliveryAt(event.ID, len(a.Targets)), event: event, revision: links[i].Revision, ready: now}
-		if threads != nil {
-			it.thread = threads[i]
+		if turns != nil {
+			it.turn, it.thread = turns[i].turn, turns[i].thread
 		}
-		full := e.readyBytes+len(event.Payload) > e.share(l)
-		behind := it.thread != "" && (l.queued || l.threads[it.thread] > 0)
-		if full || behind || l.ready.n >= e.limits.laneReady || l.waits(now) {
+		if e.mustQueue(l, it, now) {
 			a.Queue = append(a.Queue, it.row(event.ReceivedAt))
 			a.queued = append(a.queued, l)
+			l.planned++
+			if c := l.chains[it.turn]; c != nil {
+				c.closed = true
+			}
 			continue
 		}
-		l.holdThread(it.thread)
+		if it.turn != "" {
+			l.append(it)
+		}
+		l.hands++
 		e.readyBytes += len(event.Payload)
 		a.items = append(a.items, it)
 	}
 	return a
+}
+
+// mustQueue reports whether a new delivery must wait in the queue rather than in memory.
+func (e *Engine) mustQueue(l *lane, it *item, now time.Time) bool {
+	if e.readyBytes+len(it.event.Payload) > e.share(l) || l.ready.n+l.behind >= e.limits.laneReady || l.waits(now) {
+		return true
+	}
+	if !l.owned && l.link.exclusive() {
+		return true
+	}
+	if it.turn == "" {
+		return false
+	}
+	if e.o.Cluster != nil {
+		return true // other nodes may have put into the queue what comes before it
+	}
+	if c := l.chains[it.turn]; c != nil {
+		return c.closed
+	}
+	return l.queued || l.planned > 0 // what is there may be of the same turn
 }
 
 // Commit begins to send: the event is durable.
@@ -85,6 +113,7 @@ func (a *Admission) Commit() {
 	var gone []store.Queued
 	e.mu.Lock()
 	for i, l := range a.queued {
+		l.planned--
 		if l.link.holds() {
 			l.held++
 		}
@@ -93,6 +122,7 @@ func (a *Admission) Commit() {
 	for _, it := range a.items {
 		if it.lane.removed { // in the meantime
 			e.readyBytes -= len(it.event.Payload)
+			it.lane.hands--
 			gone = append(gone, it.row(it.ready))
 			continue
 		}
@@ -101,7 +131,7 @@ func (a *Admission) Commit() {
 	}
 	e.schedule()
 	e.mu.Unlock()
-	e.discard(gone)
+	e.discard(gone, deletedReason)
 }
 
 // Abort takes back what Admit planned: nothing was stored.
@@ -109,10 +139,15 @@ func (a *Admission) Abort() {
 	e := a.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	for _, l := range a.queued {
+		l.planned--
+	}
 	for _, it := range a.items {
-		it.lane.releaseThread(it.thread)
+		it.lane.hands--
 		e.readyBytes -= len(it.event.Payload)
-		e.followThread(it.lane, it.thread)
+		e.unchain(it)
+		it.lane.checkDrained()
+		e.kick(it.lane)
 	}
 	e.schedule()
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
@@ -156,15 +157,84 @@ func (e *Engine) step(it *item) *item {
 	if it.thread != "" {
 		state, err := e.o.Store.Thread(e.sendCtx, link.ID, it.thread)
 		if err != nil {
-			e.log.Error("a thread could not be looked up", "link", link.ID, "error", err)
+			if e.sendCtx.Err() == nil {
+				e.log.Error("a thread could not be looked up; trying again", "link", link.ID, "error", err)
+			}
+			return e.putBack(it, link, stallPause)
 		}
 		c.Reference, c.Stale = state.Reference, state.Event > it.event.Subject()
+	}
+	if it.attempts > 0 && it.firstAt.IsZero() && link.Order != nil && link.Order.LongestBlock > 0 {
+		it.firstAt = e.firstAttempt(it)
+	}
+	if c := e.o.Cluster; c != nil && !c.Valid() {
+		return e.putBack(it, link, 0) // looking something up has taken too long
 	}
 	out := e.Try(e.sendCtx, c)
 	if e.sendCtx.Err() != nil && out.Verdict != patchbay.VerdictDelivered {
 		return e.abandon(it) // cut short by shutdown: not the partner's fault, so not an attempt
 	}
 	return e.finish(it, link, e.decide(it, link, &out), &out)
+}
+
+// stallPause is the pause before a delivery is taken up again whose thread could not be looked up.
+const stallPause = time.Second
+
+// putBack gives an item back to its lane before anything was sent, and returns the worker's next one.
+func (e *Engine) putBack(it *item, link *Link, pause time.Duration) *item {
+	e.mu.Lock()
+	l := it.lane
+	if why := it.unwanted(); why != "" {
+		e.mu.Unlock()
+		return e.finish(it, link, decision{state: patchbay.DeliveryCancelled, used: it.used, why: why}, nil)
+	}
+	defer e.mu.Unlock()
+	e.release(it)
+	it.slow = false
+	if !e.stopping || !it.queued { // of what is queued the row is still there
+		if l.ready.pushFront(it); !it.queued {
+			l.fresh++
+			if !l.listed {
+				l.listed = true
+				e.fresh = append(e.fresh, l)
+				e.sweepSoon()
+			}
+		}
+		e.readyBytes += len(it.event.Payload)
+		if pause > 0 {
+			l.stalled = e.now().Add(pause)
+		}
+	}
+	e.kick(l)
+	next := e.pick()
+	if next == nil {
+		e.leave()
+	}
+	return next
+}
+
+// unwanted says why an item is not to be sent any more, "" when it is.
+func (it *item) unwanted() string {
+	switch {
+	case it.lane.removed:
+		return deletedReason
+	case it.cancelled:
+		return byHandReason
+	}
+	return ""
+}
+
+// firstAttempt returns when the first attempt at a delivery began, or a time before that when it cannot be looked up.
+func (e *Engine) firstAttempt(it *item) time.Time {
+	d, err := e.o.Store.Delivery(e.sendCtx, it.delivery)
+	if err == nil {
+		for i := range d.Attempts {
+			if d.Attempts[i].Verdict != "" {
+				return d.Attempts[i].At
+			}
+		}
+	}
+	return it.event.ReceivedAt
 }
 
 // linkNow returns the link as it is now.

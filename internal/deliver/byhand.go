@@ -25,9 +25,10 @@ func (e *Engine) grip(ctx context.Context, l *lane, id patchbay.DeliveryID) (d *
 		defer e.mu.Unlock()
 		l.letGo(id)
 		if !l.removed {
-			e.noteQueued(l, e.now()) // a load may have left it out, and one of its thread may be next
+			e.noteQueued(l, e.now()) // a load may have left it out, and the next one may have its turn
 			e.schedule()
 		}
+		l.checkDrained()
 	}
 	ctx, cancel := context.WithTimeout(ctx, gripPatience)
 	defer cancel()
@@ -83,12 +84,8 @@ func (e *Engine) retry(ctx context.Context, before *patchbay.Delivery) error {
 		return nil // while the caller was asking
 	}
 	row := store.Queued{Delivery: d.ID, Event: d.Event, Link: d.Link, Due: e.now(), Attempts: d.AttemptCount}
-	if link.Definition.Threads {
-		record, err := e.o.Store.Event(ctx, d.Event)
-		if err != nil {
-			return patchbay.Internal("reading an event", err)
-		}
-		row.Thread = e.o.Catalog.Thread(&record.Event, link.Definition)
+	if row.Thread, err = e.turnByHand(ctx, link, d); err != nil {
+		return err
 	}
 	if err := e.o.Store.Enqueue(ctx, []store.Queued{row}); err != nil {
 		if errors.Is(err, store.ErrNotFound) {
@@ -101,10 +98,34 @@ func (e *Engine) retry(ctx context.Context, before *patchbay.Delivery) error {
 	l.probe()
 	e.mu.Unlock()
 	if removed {
-		e.discard([]store.Queued{row})
+		e.discard([]store.Queued{row}, deletedReason)
 		return gone
 	}
 	return nil
+}
+
+// turnByHand returns the turn of a delivery that is retried by hand. In an order one that has ended, or that others have
+// overtaken already, is not waited for again.
+func (e *Engine) turnByHand(ctx context.Context, link *Link, d *patchbay.Delivery) (string, error) {
+	if !link.ordered() || link.Order != nil && (d.State.Final() || overtaken(link.Order, d, e.now())) {
+		return "", nil
+	}
+	record, err := e.o.Store.Event(ctx, d.Event)
+	if err != nil {
+		return "", patchbay.Internal("reading an event", err)
+	}
+	turn, _ := e.turn(link, &record.Event)
+	return turn, nil
+}
+
+// overtaken reports whether those behind a delivery that waits have gone on without it.
+func overtaken(o *patchbay.OrderPolicy, d *patchbay.Delivery, now time.Time) bool {
+	for i := range d.Attempts {
+		if a := &d.Attempts[i]; a.Verdict != "" {
+			return o.OnFailure == patchbay.OnFailureSkip || o.LongestBlock > 0 && now.After(a.At.Add(time.Duration(o.LongestBlock)))
+		}
+	}
+	return false
 }
 
 // probe lets an open breaker try again now: whoever tries by hand, or changes the settings, thinks that it works again.
@@ -118,8 +139,17 @@ func (l *lane) find(e *Engine, id patchbay.DeliveryID) *item {
 		}
 	}
 	for i := range l.ready.n {
-		if it := l.ready.ring[(l.ready.head+i)%len(l.ready.ring)]; it.delivery == id {
+		if it := l.ready.at(i); it.delivery == id {
 			return it
+		}
+	}
+	if l.behind > 0 {
+		for _, c := range l.chains {
+			for i := range c.items.n {
+				if it := c.items.at(i); it.delivery == id && it.behind {
+					return it
+				}
+			}
 		}
 	}
 	return nil
@@ -151,9 +181,10 @@ func (e *Engine) cancelDelivery(ctx context.Context, d *patchbay.Delivery) error
 		defer e.mu.Unlock()
 		l.letGo(d.ID)
 		if !l.removed {
-			e.noteQueued(l, e.now()) // one of its thread may be next
+			e.noteQueued(l, e.now()) // the next one may have its turn
 			e.schedule()
 		}
+		l.checkDrained()
 	}
 	if it == nil {
 		now, let, err := e.grip(ctx, l, d.ID)
@@ -179,7 +210,7 @@ func (e *Engine) cancelDelivery(ctx context.Context, d *patchbay.Delivery) error
 func (e *Engine) recordCancelled(ctx context.Context, d *patchbay.Delivery, release func()) error {
 	e.o.Store.Record([]store.Outcome{{
 		Delivery: d.ID, Event: d.Event, Link: d.Link, State: patchbay.DeliveryCancelled, WasQueued: true,
-		Attempt: patchbay.Attempt{At: e.now(), Error: "cancelled by hand"},
+		Attempt: patchbay.Attempt{At: e.now(), Error: byHandReason},
 	}}, release)
 	ctx, stop := context.WithTimeout(ctx, gripPatience)
 	defer stop()
@@ -191,10 +222,14 @@ func (e *Engine) recordCancelled(ctx context.Context, d *patchbay.Delivery, rele
 
 // drop takes an item out of the lane's memory.
 func (l *lane) drop(e *Engine, gone *item) {
-	l.ready.filter(func(it *item) bool { return it != gone })
-	l.releaseThread(gone.thread)
-	e.readyBytes -= len(gone.event.Payload)
-	if !gone.queued {
-		l.fresh--
+	if !gone.behind {
+		l.ready.filter(func(it *item) bool { return it != gone })
+		if !gone.queued {
+			l.fresh--
+		}
 	}
+	e.unchain(gone)
+	l.hands--
+	e.readyBytes -= len(gone.event.Payload)
+	e.kick(l)
 }

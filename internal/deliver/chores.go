@@ -22,20 +22,25 @@ func (e *Engine) chores(ctx context.Context) {
 	defer again.Stop()
 	for {
 		e.mu.Lock()
-		saves, notices, counts := e.saves, e.notices, e.counts
-		e.saves, e.notices, e.counts = nil, nil, nil
+		saves, notices, counts, drains := e.saves, e.notices, e.counts, e.drains
+		e.saves, e.notices, e.counts, e.drains = nil, nil, nil, nil
 		e.mu.Unlock()
 		if e.saveLanes(ctx, latest(saves)) > 0 {
 			again.Reset(saveRetry)
 		}
+		e.mu.Lock()
+		for _, d := range drains {
+			d.less()
+		}
+		e.mu.Unlock()
 		for _, id := range counts {
 			if err := e.countHeld(ctx, id); err != nil && ctx.Err() == nil {
 				e.log.Warn("what is held could not be counted", "link", id, "error", err)
 			}
 		}
 		for _, n := range notices {
-			if e.o.Notify != nil && ctx.Err() == nil {
-				e.o.Notify(ctx, n)
+			if e.o.Notify != nil && ctx.Err() == nil && e.stands(ctx, &n) {
+				e.o.Notify(ctx, n.Notice)
 			}
 		}
 		select {
@@ -49,11 +54,45 @@ func (e *Engine) chores(ctx context.Context) {
 	}
 }
 
+// notice is a Notice on its way. One in doubt is told only when the store knows of no success either.
+type notice struct {
+	Notice
+	doubt bool
+}
+
+// stands reports whether a notice is to be told. Of a link that another node has delivered over the failures are
+// forgotten instead.
+func (e *Engine) stands(ctx context.Context, n *notice) bool {
+	since := n.Since
+	fine := false
+	if n.doubt {
+		found, err := e.o.Store.Deliveries(ctx, store.DeliveryFilter{
+			States: []patchbay.DeliveryState{patchbay.DeliverySucceeded}, Link: n.Link, Since: since, Limit: 1,
+		})
+		if err != nil {
+			e.log.Warn("whether a link has delivered anything could not be looked up; the next failure asks again", "link", n.Link, "error", err)
+		}
+		fine = err != nil || len(found) > 0
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if l := e.lanes[n.Link]; l != nil {
+		l.doubted = false
+		if n.doubt && fine {
+			l.failingSince = e.now()
+		}
+	}
+	return !fine
+}
+
 // saveLanes writes lanes down. What could not be written is kept for the next time; it returns how many those are.
 func (e *Engine) saveLanes(ctx context.Context, saves []store.Lane) int {
 	var left []store.Lane
 	for _, s := range saves {
 		if err := e.o.Store.SaveLane(ctx, s); err != nil {
+			if e.lostHold(err) {
+				return 0
+			}
 			if ctx.Err() == nil {
 				e.log.Warn("the state of a lane could not be written down; trying again", "link", s.Link, "error", err)
 			}
@@ -90,7 +129,7 @@ func (e *Engine) boundHeld(ctx context.Context) {
 	e.mu.Lock()
 	var old []store.Lane
 	for id, l := range e.lanes {
-		if l.link.holds() && l.queued && !l.due.IsZero() && l.due.Before(oldest) {
+		if l.owned && l.link.holds() && l.queued && !l.due.IsZero() && l.due.Before(oldest) {
 			old = append(old, store.Lane{
 				Link: id, DropBefore: patchbay.DeliveryID(patchbay.FirstIDAt(oldest)),
 				FailingSince: l.failingSince, Failures: l.failures, OpenUntil: l.openUntil,

@@ -28,6 +28,9 @@ func (e *Engine) clock(ctx context.Context) {
 		if !e.sweepAt.IsZero() {
 			pause = min(pause, e.sweepAt.Sub(now))
 		}
+		if e.suspended {
+			pause = min(pause, validEvery)
+		}
 		e.mu.Unlock()
 		timer.Reset(pause)
 		select {
@@ -52,10 +55,10 @@ func (e *Engine) sweep(now time.Time) {
 	e.markSlow(now)
 	kept := e.fresh[:0]
 	for _, l := range e.fresh {
-		if l.fresh > 0 {
+		if l.fresh+l.behindFresh > 0 {
 			e.handOver(l, e.takeFresh(l, now.Add(-parkAfter)))
 		}
-		if l.listed = l.fresh > 0; l.listed {
+		if l.listed = l.fresh+l.behindFresh > 0; l.listed {
 			kept = append(kept, l)
 		}
 	}

@@ -27,6 +27,8 @@ type decision struct {
 	used int
 	// why is set where the attempt itself does not say it.
 	why string
+	// loose says that those behind it in an order go on without it.
+	loose bool
 }
 
 // decide says what follows from an attempt. It is the only place where retries are decided.
@@ -63,11 +65,37 @@ func (e *Engine) decide(it *item, link *Link, out *Outcome) decision {
 	if out.RetryAfter > 0 {
 		pause = spread(min(out.RetryAfter, retryAfterMost), e.random())
 	}
-	due := e.now().Add(pause)
+	now := e.now()
+	due := now.Add(pause)
+	due, loose := orderly(it, link.Order, now, due, out.RetryAfter > 0)
 	if maxAge > 0 && due.Sub(it.event.ReceivedAt) > maxAge {
 		return decision{state: patchbay.DeliveryFailed, used: used, why: "the next retry would come after the longest age of a delivery"}
 	}
-	return decision{state: patchbay.DeliveryPending, due: due, used: used}
+	return decision{state: patchbay.DeliveryPending, due: due, used: used, loose: loose}
+}
+
+// orderly says what a failure means for those behind it in an order: whether they go on without it, and when it is tried
+// again. A block that ends before the next retry ends with one more attempt, because nothing else in the store says when
+// it ends; a partner that asks for more time than that gets it, and the others go on at once.
+func orderly(it *item, order *patchbay.OrderPolicy, now, due time.Time, asked bool) (time.Time, bool) {
+	switch {
+	case it.turn == "" || it.loose:
+		return due, it.loose
+	case order == nil:
+		return due, it.thread == "" // the order was taken away meanwhile
+	case order.OnFailure == patchbay.OnFailureSkip:
+		return due, true
+	case order.LongestBlock <= 0:
+		return due, false
+	}
+	end := it.firstAt.Add(time.Duration(order.LongestBlock))
+	if !now.Before(end) || asked && due.After(end) {
+		return due, true
+	}
+	if due.After(end) {
+		due = end
+	}
+	return due, false
 }
 
 // spread moves a pause by up to jitter; by is in [-1,1].
@@ -124,6 +152,7 @@ func (e *Engine) finish(it *item, link *Link, d decision, out *Outcome) *item {
 	if it.cancelled && d.state == patchbay.DeliveryPending {
 		d.state, o.State = patchbay.DeliveryCancelled, patchbay.DeliveryCancelled
 	}
+	it.loose = d.loose
 	if d.state == patchbay.DeliveryPending {
 		row := it.row(d.due)
 		o.Next = &row
@@ -137,6 +166,7 @@ func (e *Engine) finish(it *item, link *Link, d decision, out *Outcome) *item {
 		e.consequences(l, it.started, out)
 	}
 	e.release(it)
+	e.ended(it, link, &d)
 	e.unrecorded++
 	e.kick(l)
 	next := e.pick()
@@ -152,6 +182,18 @@ func (e *Engine) finish(it *item, link *Link, d decision, out *Outcome) *item {
 		e.observe(it, link, &o)
 	}
 	return next
+}
+
+// ended lets those go on that wait for an item's turn to be over. Where messages refer to the one before, the result must
+// be durable first: they look it up.
+func (e *Engine) ended(it *item, link *Link, d *decision) {
+	switch {
+	case it.chain == nil:
+	case d.state == patchbay.DeliveryPending && !d.loose:
+		e.scatter(it)
+	case it.thread == "":
+		e.unchain(it)
+	}
 }
 
 // leave ends a worker.
@@ -180,18 +222,24 @@ func (e *Engine) recorded(it *item, d decision) {
 	defer e.mu.Unlock()
 	l := it.lane
 	e.unrecorded--
+	l.hands--
 	if it.queued {
 		l.letGo(it.delivery)
 	}
-	l.releaseThread(it.thread)
-	switch {
-	case d.state == patchbay.DeliveryPending:
+	if it.chain != nil {
+		e.unchain(it)
+		e.kick(l)
+	}
+	if d.state == patchbay.DeliveryPending {
 		e.noteQueued(l, d.due)
-	case it.thread != "":
-		e.followThread(l, it.thread)
-	case l.queued && len(l.loaded) == 0 && l.due.IsZero() && !l.loading:
+	}
+	switch {
+	case it.turn != "" && l.queued:
+		e.follow(l)
+	case d.state != patchbay.DeliveryPending && l.queued && len(l.loaded) == 0 && l.due.IsZero() && !l.loading && l.planned == 0:
 		l.queued = false
 	}
+	l.checkDrained()
 	e.schedule()
 }
 
@@ -202,7 +250,7 @@ func (e *Engine) consequences(l *lane, started time.Time, out *Outcome) {
 	case out.Verdict == patchbay.VerdictDelivered:
 		l.throttles, l.throttledSince = 0, time.Time{}
 		if !l.failingSince.IsZero() {
-			if l.failures >= failingAfter {
+			if l.failures >= failingAfter && l.owned {
 				e.notice(l, NoticeRecovered, "a delivery succeeded")
 			}
 			l.heal()
@@ -245,7 +293,7 @@ func (e *Engine) consequences(l *lane, started time.Time, out *Outcome) {
 	case out.Disable:
 		e.notice(l, NoticeDisabled, out.Error)
 	case now.Sub(l.failingSince) >= e.o.DisableAfter:
-		e.notice(l, NoticeDisabled, "no delivery has succeeded since "+l.failingSince.UTC().Format(time.RFC3339))
+		e.noticeUnless(l, "no delivery has succeeded since "+l.failingSince.UTC().Format(time.RFC3339))
 	}
 }
 
@@ -261,24 +309,33 @@ func (e *Engine) failed(l *lane, started time.Time, out *Outcome) {
 		l.openedAt = e.now()
 		l.openUntil = l.openedAt.Add(spread(min(breakFirst<<doublings, breakMost), e.random()))
 	}
-	if l.failures == failingAfter {
+	if l.failures == failingAfter && l.owned {
 		e.notice(l, NoticeFailing, out.Error)
 	}
 }
 
 // slimDown gives memory back that a lane took while it worked, when it does not any more.
 func (e *Engine) slimDown(l *lane) {
-	if l.ready.n-l.fresh > loadBelow {
+	if l.ready.n-l.fresh+l.behind-l.behindFresh > loadBelow {
 		e.forgetLoaded(l)
 	}
 }
 
 // notice has something told by the chores.
 func (e *Engine) notice(l *lane, kind, why string) {
-	e.notices = append(e.notices, Notice{
+	e.notices = append(e.notices, notice{Notice: Notice{
 		Type: kind, Link: l.link.ID, Why: why, Since: l.failingSince, Failures: max(l.failures, 1),
-	})
+	}})
 	wake(e.wakeChores)
+}
+
+// noticeUnless has a link disabled that has had no success for long, unless another node has had one.
+func (e *Engine) noticeUnless(l *lane, why string) {
+	if !l.doubted {
+		l.doubted = true
+		e.notice(l, NoticeDisabled, why)
+		e.notices[len(e.notices)-1].doubt = e.o.Cluster != nil
+	}
 }
 
 // observe tells the observer of a result.

@@ -63,6 +63,9 @@ type Link struct {
 	Redactor *outbound.Redactor
 	// Config is the operator's settings for the integration.
 	Config []byte
+	// OrderKey returns the key that orders an event among the link's deliveries; nil when the link has no order, or one
+	// for everything.
+	OrderKey func(*patchbay.Event) string
 	// Body makes the link's own body; nil when it has none.
 	Body func(*patchbay.Event) ([]byte, error)
 	// Host is the destination's host and port as far as the settings tell, "" when they do not.
@@ -172,20 +175,27 @@ type Engine struct {
 	readyBytes int
 	unrecorded int
 	loads      fifo[*lane]
-	notices    []Notice
+	notices    []notice
 	saves      []store.Lane
+	drains     []*drain          // that wait for the saves
+	news       []*lane           // whose owners are to be told
 	counts     []patchbay.LinkID // were paused, and how much they hold is to be counted
 	limits     limits
 	workers    int
 	started    bool
 	stopping   bool
+	suspended  bool // the others may not count this node as alive
+	fenced     bool // they do not
+	// strangersAt is when links that nobody knows and that something waits for are looked up again.
+	strangersAt time.Time
 
-	wakeClock, wakeLoader, wakeParker, wakeChores chan struct{}
-	idle                                          chan struct{} // closed by the last worker while stopping
-	cancel                                        context.CancelFunc
-	sendCtx                                       context.Context
-	cancelSends                                   context.CancelFunc
-	owned                                         sync.WaitGroup
+	wakeClock, wakeLoader, wakeParker, wakeChores, wakeHerald chan struct{}
+
+	idle        chan struct{} // closed by the last worker while stopping
+	cancel      context.CancelFunc
+	sendCtx     context.Context
+	cancelSends context.CancelFunc
+	owned       sync.WaitGroup
 }
 
 // New makes an engine. Links are put in with SetLink before Start.
@@ -214,12 +224,13 @@ func New(o Options) *Engine {
 	e := &Engine{
 		o: o, log: o.Log, now: o.Now, random: o.Random,
 		lanes: map[patchbay.LinkID]*lane{}, hosts: map[string]*host{}, tenants: map[string]*tenant{},
-		slots:      slots{cap: o.InFlight},
+		slots:      slots{cap: o.InFlight, most: overdraft * o.InFlight},
 		limits:     limits{laneReady: laneReady, readyBytes: readyBytes, hostCap: hostCap, unrecorded: unrecordedMost},
 		wakeClock:  make(chan struct{}, 1),
 		wakeLoader: make(chan struct{}, 1),
 		wakeParker: make(chan struct{}, 1),
 		wakeChores: make(chan struct{}, 1),
+		wakeHerald: make(chan struct{}, 1),
 		idle:       make(chan struct{}),
 	}
 	e.sendCtx, e.cancelSends = context.WithCancel(context.Background())
@@ -241,8 +252,10 @@ func (e *Engine) Start(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := e.dropDeleted(ctx, waited); err != nil {
-		return err
+	if e.o.Cluster == nil { // else LookAgain does it, for the links of this node
+		if err := e.dropDeleted(ctx, waited); err != nil {
+			return err
+		}
 	}
 	run, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
@@ -250,12 +263,12 @@ func (e *Engine) Start(ctx context.Context) error {
 	e.mu.Lock()
 	e.started = true
 	for _, saved := range lanes {
-		if l := e.lanes[saved.Link]; l != nil {
+		if l := e.lanes[saved.Link]; l != nil && l.owned {
 			l.restore(saved, e.now())
 		}
 	}
 	for id, due := range waited {
-		if l := e.lanes[id]; l != nil {
+		if l := e.lanes[id]; l != nil && l.owned {
 			l.queued = true
 			e.noteDue(l, due)
 		}
@@ -270,6 +283,9 @@ func (e *Engine) Start(ctx context.Context) error {
 	e.owned.Go(func() { e.loader(run) })
 	e.owned.Go(func() { e.parker(run) })
 	e.owned.Go(func() { e.chores(run) })
+	if e.o.Cluster != nil {
+		e.owned.Go(func() { e.herald(run) })
+	}
 	return nil
 }
 
@@ -364,11 +380,14 @@ func (e *Engine) Stop(ctx context.Context) error {
 	e.leaving = nil
 	e.mu.Unlock()
 	if len(rest) > 0 {
-		if err := e.o.Store.Enqueue(back, rest); err != nil {
+		if err := e.o.Store.Enqueue(back, rest); err != nil && !e.lostHold(err) {
 			return patchbay.Internal("handing back what was not sent", err)
 		}
 	}
-	return e.o.Store.Flush(back)
+	if err := e.o.Store.Flush(back); err != nil && !e.lostHold(err) {
+		return err
+	}
+	return nil
 }
 
 // SetLink puts a link in, or takes over a change of it. The change holds for every attempt that begins afterwards.
@@ -389,6 +408,7 @@ func (e *Engine) SetLink(_ context.Context, link *Link) error {
 		l.probe()
 	}
 	e.configure(l, link)
+	e.giveBack(l)
 	switch {
 	case link.holds():
 		park := e.takeFresh(l, time.Time{})
@@ -403,14 +423,17 @@ func (e *Engine) SetLink(_ context.Context, link *Link) error {
 		l.held = 0
 		l.heal()
 		e.saveLane(l)
-		e.noteDue(l, e.now())
+		if l.owned {
+			e.noteDue(l, e.now())
+		}
 	}
 	e.kick(l)
 	e.schedule()
 	return nil
 }
 
-// RemoveLink cancels what waits for a link that was deleted.
+// RemoveLink cancels what waits for a link that was deleted. dropBefore is 0 when another node deleted it, and sees to
+// what is in the queue.
 func (e *Engine) RemoveLink(ctx context.Context, id patchbay.LinkID, dropBefore patchbay.DeliveryID) error {
 	e.mu.Lock()
 	l := e.lanes[id]
@@ -423,7 +446,10 @@ func (e *Engine) RemoveLink(ctx context.Context, id patchbay.LinkID, dropBefore 
 		e.leaveTenant(l)
 	}
 	e.mu.Unlock()
-	e.discard(gone)
+	e.discard(gone, deletedReason)
+	if dropBefore == 0 {
+		return nil
+	}
 	drop := store.Lane{Link: id, DropBefore: dropBefore}
 	if err := e.o.Store.SaveLane(ctx, drop); err != nil {
 		// The link is gone all the same, and nothing is sent over it any more: the chores write it down later, and

@@ -38,6 +38,17 @@ func (f *fifo[T]) pop() (v T, ok bool) {
 	return v, true
 }
 
+// pushFront puts an element back where it was taken from.
+func (f *fifo[T]) pushFront(v T) {
+	f.push(v) // makes room
+	f.head = (f.head + len(f.ring) - 1) % len(f.ring)
+	f.ring[(f.head+f.n)%len(f.ring)] = *new(T)
+	f.ring[f.head] = v
+}
+
+// at returns the element at an index.
+func (f *fifo[T]) at(i int) T { return f.ring[(f.head+i)%len(f.ring)] }
+
 func (f *fifo[T]) peek() (v T, ok bool) {
 	if f.n == 0 {
 		return v, false

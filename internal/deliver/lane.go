@@ -33,8 +33,15 @@ type item struct {
 	// queued says that the delivery has a row in the queue; otherwise it is fresh.
 	queued         bool
 	attempts, used int
-	thread         string
-	ready          time.Time // when it came into memory
+	// turn orders the deliveries of a lane: those with the same one go one after the other. "" has no order, and one that
+	// is loose has lost its place in it. thread is what the message belongs to at the partner.
+	turn, thread string
+	chain        *chain
+	behind       bool      // waits for its turn in memory
+	committed    bool      // its event is durable
+	loose        bool      // those behind it have gone on without it
+	firstAt      time.Time // when its first attempt began, as far as that is known
+	ready        time.Time // when it came into memory
 
 	// While an attempt is under way:
 	started   time.Time
@@ -67,10 +74,21 @@ type lane struct {
 	// loaded counts, by delivery, who has it in hand: rows of the queue that are in memory until their result is
 	// durable, and those that are being changed by hand. No load brings them in.
 	loaded map[patchbay.DeliveryID]int
-	// threads counts, by thread, deliveries in memory that are not decided; only of integrations with threads. moved
-	// holds those that were released while a load is under way: what it read of them is out of date.
-	threads map[string]int
-	moved   map[string]struct{}
+	// chains holds, by turn, what is in memory and goes one after the other. moved holds the turns of those that ended
+	// while a load is under way: what it read of them is out of date. behind counts what waits for its turn in memory,
+	// behindFresh what of that has no row in the queue.
+	chains              map[string]*chain
+	moved               map[string]struct{}
+	behind, behindFresh int
+	// planned counts deliveries that will have a row when their acceptance is committed.
+	planned int
+	// hands counts deliveries in memory whose result or place in the queue is not durable.
+	hands int
+	// sorted says that everything in the queue has its turn; it is not after a crash or a change of the order.
+	sorted bool
+	// owned says that this node reads the link's queue, told that its owner is about to hear of it otherwise.
+	owned, told bool
+	drain       *drain // somebody waits for the lane to be let go
 
 	inflight, window, slow int
 	proven                 bool // has succeeded, and not failed since
@@ -84,12 +102,15 @@ type lane struct {
 	throttledSince         time.Time // when the first of them began
 	limiter                *rate.Limiter
 	limited                time.Time // the rate allows the next one then
+	stalled                time.Time // the store could not say what is needed to send; again then
 
 	queued         bool      // there may be rows in the queue
 	due            time.Time // when the first of those not in memory may be due; zero: none
 	loading, dirty bool
-	size           int // the largest payload of the last load
-	held           int // how many deliveries are held, about
+	size           int  // the largest payload of the last load
+	held           int  // how many deliveries are held, about
+	doubted        bool // whether it must be disabled is being found out
+	reordered      bool // the order was changed, and what it blocked is to be let go
 	removed        bool
 
 	place  place
@@ -98,7 +119,7 @@ type lane struct {
 }
 
 func (e *Engine) newLane(link *Link) *lane {
-	l := &lane{window: firstWindow, loaded: map[patchbay.DeliveryID]int{}, threads: map[string]int{}}
+	l := &lane{window: firstWindow, loaded: map[patchbay.DeliveryID]int{}, chains: map[string]*chain{}, owned: e.owns(link.ID)}
 	e.configure(l, link)
 	return l
 }
@@ -121,7 +142,25 @@ func (e *Engine) configure(l *lane, link *Link) {
 			l.limiter = rate.NewLimiter(rate.Limit(link.Rate), max(1, int(math.Min(link.Rate/10, 1000))))
 		}
 	}
+	if l.link != nil && !sameOrder(l.link.Order, link.Order) {
+		l.sorted, l.reordered = false, true
+		if !l.due.IsZero() || l.queued {
+			e.noteDue(l, e.now())
+		}
+	}
 	l.link = link
+}
+
+// sameOrder reports whether two orders are the same.
+func sameOrder(a, b *patchbay.OrderPolicy) bool {
+	return a == b || a != nil && b != nil && *a == *b
+}
+
+// limitFrom has the rate begin without a burst: another node may have used it up just now.
+func (l *lane) limitFrom(now time.Time) {
+	if l.limiter != nil {
+		l.limiter.AllowN(now, l.limiter.Burst())
+	}
 }
 
 // leaveTenant forgets the lane's tenant when it was its last lane.
@@ -184,6 +223,9 @@ func (l *lane) blockedUntil() time.Time {
 	if l.limited.After(at) {
 		at = l.limited
 	}
+	if l.stalled.After(at) {
+		at = l.stalled
+	}
 	return at
 }
 
@@ -203,35 +245,6 @@ func (l *lane) class() class {
 	return unproven
 }
 
-func (l *lane) holdThread(thread string) {
-	if thread != "" {
-		l.threads[thread]++
-	}
-}
-
-func (l *lane) releaseThread(thread string) {
-	if thread == "" {
-		return
-	}
-	if l.threads[thread]--; l.threads[thread] <= 0 {
-		delete(l.threads, thread)
-	}
-	if l.loading {
-		if l.moved == nil {
-			l.moved = map[string]struct{}{}
-		}
-		l.moved[thread] = struct{}{}
-	}
-}
-
-// followThread looks for those that wait behind a delivery of a thread, which is in memory no more.
-func (e *Engine) followThread(l *lane, thread string) {
-	if thread != "" && l.queued {
-		e.noteDue(l, e.now())
-		e.kick(l)
-	}
-}
-
 // letGo gives a delivery of the queue out of one hand.
 func (l *lane) letGo(id patchbay.DeliveryID) {
 	if l.loaded[id]--; l.loaded[id] <= 0 {
@@ -239,11 +252,21 @@ func (l *lane) letGo(id patchbay.DeliveryID) {
 	}
 }
 
-// pushFresh puts a delivery that has no place in the queue among those that are ready.
+// pushFresh puts a delivery that has no place in the queue among those that are ready, or behind those before it.
 func (e *Engine) pushFresh(it *item) {
 	l := it.lane
-	l.ready.push(it)
-	l.fresh++
+	it.committed = true
+	if c := it.chain; c != nil && c.parked { // something that comes before it has gone to the queue, so it goes too
+		c.items.filter(func(other *item) bool { return other != it })
+		e.handOver(l, []store.Queued{e.depart(c, it)})
+		return
+	}
+	if it.first() {
+		l.ready.push(it)
+		l.fresh++
+	} else {
+		l.stand(it)
+	}
 	if !l.listed {
 		l.listed = true
 		e.fresh = append(e.fresh, l)
@@ -254,51 +277,86 @@ func (e *Engine) pushFresh(it *item) {
 // takeFresh takes the fresh deliveries out of memory that became ready before the given time (zero: all of them), so
 // that they can be given a place in the queue.
 func (e *Engine) takeFresh(l *lane, before time.Time) []store.Queued {
-	if l.fresh == 0 {
-		return nil
-	}
-	if first, _ := l.ready.peek(); !before.IsZero() && first != nil && !first.queued && !first.ready.Before(before) {
-		return nil // in order of readiness, so none is older
-	}
 	var out []store.Queued
-	l.ready.filter(func(it *item) bool {
-		if it.queued || (!before.IsZero() && !it.ready.Before(before)) {
-			return true
-		}
-		out = append(out, it.row(it.event.ReceivedAt))
-		e.readyBytes -= len(it.event.Payload)
-		return false
-	})
-	l.fresh -= len(out)
-	return out
+	first, _ := l.ready.peek()
+	// In order of readiness, so when the first is not older none is.
+	if l.fresh > 0 && (before.IsZero() || first == nil || first.queued || first.ready.Before(before)) {
+		l.ready.filter(func(it *item) bool {
+			if it.queued || (!before.IsZero() && !it.ready.Before(before)) {
+				return true
+			}
+			if c := it.chain; c != nil {
+				c.items.pop() // it was its turn
+				out = append(out, e.depart(c, it))
+				return false
+			}
+			out = append(out, it.row(it.event.ReceivedAt))
+			e.readyBytes -= len(it.event.Payload)
+			return false
+		})
+		l.fresh -= len(out)
+	}
+	return e.takeChained(l, before, out)
 }
 
 // forgetLoaded drops what was loaded from the queue and not begun; the rows are still there.
 func (e *Engine) forgetLoaded(l *lane) {
-	if l.ready.n == l.fresh {
+	if l.ready.n == l.fresh && l.behind == l.behindFresh {
 		return
 	}
+	forget := func(it *item) {
+		l.letGo(it.delivery)
+		l.hands--
+		e.readyBytes -= len(it.event.Payload)
+		e.noteDue(l, it.event.ReceivedAt)
+	}
 	l.ready.filter(func(it *item) bool {
-		if it.queued {
-			l.letGo(it.delivery)
-			l.releaseThread(it.thread)
-			e.readyBytes -= len(it.event.Payload)
-			e.noteDue(l, it.event.ReceivedAt)
+		if !it.queued {
+			return true
 		}
-		return !it.queued
+		if c := it.chain; c != nil {
+			c.items.pop()
+			it.chain = nil
+		}
+		forget(it)
+		return false
 	})
+	for _, c := range l.chains {
+		c.items.filter(func(it *item) bool {
+			if !it.behind || !it.queued {
+				return true
+			}
+			l.unstand(it)
+			it.chain = nil
+			forget(it)
+			return false
+		})
+		e.goOn(l, c)
+	}
 }
 
 // row is the delivery's place in the queue.
 func (it *item) row(due time.Time) store.Queued {
 	return store.Queued{
 		Delivery: it.delivery, Event: it.event.ID, Link: it.lane.link.ID, Due: due,
-		Attempts: it.attempts, Used: it.used, Thread: it.thread,
+		Attempts: it.attempts, Used: it.used, Thread: it.placed(),
 	}
 }
 
-// noteQueued notes that a delivery got a place in the queue.
+// placed is the turn that the delivery's place in the queue has.
+func (it *item) placed() string {
+	if it.loose {
+		return ""
+	}
+	return it.turn
+}
+
+// noteQueued notes that a delivery got a place in the queue; the queue's owner hears of it.
 func (e *Engine) noteQueued(l *lane, due time.Time) {
+	if !l.owned {
+		e.tell(l)
+		return
+	}
 	l.queued = true
 	e.noteDue(l, due)
 	e.kick(l)
@@ -316,7 +374,7 @@ func (e *Engine) noteDue(l *lane, due time.Time) {
 
 // saveLane has what must survive a restart written down by the chores.
 func (e *Engine) saveLane(l *lane) {
-	if l.removed {
+	if l.removed || !l.owned {
 		return
 	}
 	e.saves = append(e.saves, store.Lane{

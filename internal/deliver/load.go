@@ -57,26 +57,69 @@ func (e *Engine) load(ctx context.Context, l *lane) {
 	}
 	e.mu.Unlock()
 	skip := func(d patchbay.DeliveryID) bool { _, ok := skipped[d]; return ok }
-	claimed, err := e.o.Store.Due(ctx, link.ID, e.now(), room, skip)
-	var next time.Time
-	if err == nil && len(claimed) < room {
-		for i := range claimed {
-			skipped[claimed[i].Delivery] = struct{}{}
+	in, err := e.read(ctx, l, link, room, skip)
+	if err == nil && len(in.claimed) < room && in.next.IsZero() {
+		for i := range in.claimed {
+			skipped[in.claimed[i].Delivery] = struct{}{}
 		}
-		next, _, err = e.o.Store.NextDue(ctx, link.ID, skip)
-	} else if err == nil {
-		next = e.now() // there is more
-	}
-	if err == nil && link.Definition.Threads {
-		claimed, err = e.rethread(ctx, l, link, claimed)
+		in.next, _, err = e.o.Store.NextDue(ctx, link.ID, skip)
 	}
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !e.lostHold(err) {
 			e.log.Error("deliveries could not be read from the queue; trying again", "link", link.ID, "error", err)
 		}
-		claimed, next = nil, e.now().Add(loadRetry)
+		in = intake{next: e.now().Add(loadRetry)}
 	}
-	e.loaded(l, claimed, next)
+	e.loaded(l, in)
+}
+
+// intake is what a load has read of a lane.
+type intake struct {
+	claimed []store.Claimed
+	// behind holds what follows deliveries of claimed in their turns, in order.
+	behind map[patchbay.DeliveryID][]store.Claimed
+	// next is when the first of the rest is due, zero when there is none.
+	next time.Time
+}
+
+// read reads what is due, and of what goes one after the other what comes next as far as there is room.
+func (e *Engine) read(ctx context.Context, l *lane, link *Link, room int, skip func(patchbay.DeliveryID) bool) (in intake, err error) {
+	if link.ordered() || l.wasReordered(e) {
+		if err := e.sort(ctx, l, link); err != nil {
+			return in, err
+		}
+	}
+	if in.claimed, err = e.o.Store.Due(ctx, link.ID, e.now(), room, skip); err != nil {
+		return in, err
+	}
+	if len(in.claimed) >= room {
+		in.next = e.now() // there is more
+	}
+	if !link.ordered() {
+		return in, nil
+	}
+	if in.claimed, err = e.rethread(ctx, l, link, in.claimed); err != nil {
+		return in, err
+	}
+	chains, ok := e.o.Store.(store.Chains)
+	each := 0
+	if n := len(in.claimed); n > 0 && link.Order != nil {
+		each = (room - n) / n
+	}
+	if !ok || each < 4 { // many turns: their first ones are enough to do
+		return in, nil
+	}
+	in.behind = map[patchbay.DeliveryID][]store.Claimed{}
+	for i := range in.claimed {
+		c := &in.claimed[i]
+		if c.Thread == "" {
+			continue
+		}
+		if in.behind[c.Delivery], err = chains.Following(ctx, &c.Queued, e.now(), each); err != nil {
+			return in, err
+		}
+	}
+	return in, nil
 }
 
 // room is how many deliveries may be loaded into a lane: as many as it sends in a short while, as far as there is
@@ -97,65 +140,25 @@ func (e *Engine) room(l *lane) int {
 	return n
 }
 
-// rethread puts deliveries into their threads that were in memory when a process died: recovery does not know threads.
-// It returns the others; those that it moved are found by the next load, in their order.
-func (e *Engine) rethread(ctx context.Context, l *lane, link *Link, claimed []store.Claimed) ([]store.Claimed, error) {
-	var moved []store.Queued
-	kept := claimed[:0]
-	for i := range claimed {
-		if c := &claimed[i]; c.Thread == "" {
-			if c.Thread = e.o.Catalog.Thread(&c.Event, link.Definition); c.Thread != "" {
-				moved = append(moved, c.Queued)
-				continue
-			}
-		}
-		kept = append(kept, claimed[i])
-	}
-	if len(moved) == 0 {
-		return kept, nil
-	}
-	e.mu.Lock()
-	mine := moved[:0]
-	for _, q := range moved {
-		if l.loaded[q.Delivery] == 0 && !l.removed { // else somebody has it in hand
-			l.loaded[q.Delivery]++
-			mine = append(mine, q)
-		}
-	}
-	e.mu.Unlock()
-	err := e.o.Store.Enqueue(ctx, mine)
-	e.mu.Lock()
-	for i := range mine {
-		l.letGo(mine[i].Delivery)
-	}
-	l.dirty = true
-	var gone []store.Queued
-	if l.removed && err == nil {
-		gone = mine
-	}
-	e.mu.Unlock()
-	e.discard(gone)
-	return kept, err
-}
-
-// loaded puts what was read into the lane. next is when the first of the rest is due, zero when there is none.
-func (e *Engine) loaded(l *lane, claimed []store.Claimed, next time.Time) {
+// loaded puts what was read into the lane.
+func (e *Engine) loaded(l *lane, in intake) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.now()
 	l.loading = false
+	defer l.checkDrained()
 	lowered := l.due
-	l.due = next
+	l.due = in.next
 	if l.dirty {
 		e.noteDue(l, lowered)
 		e.noteDue(l, now)
 	}
-	if l.removed || e.stopping || l.link.holds() {
+	if l.removed || e.stopping || l.link.holds() || !l.owned {
 		return
 	}
 	pushed, behind := 0, false
-	for i := range claimed {
-		c := &claimed[i]
+	for i := range in.claimed {
+		c := &in.claimed[i]
 		if l.loaded[c.Delivery] > 0 {
 			continue // it came into somebody's hand while this load was under way, who looks again afterwards
 		}
@@ -164,7 +167,7 @@ func (e *Engine) loaded(l *lane, claimed []store.Claimed, next time.Time) {
 				e.noteDue(l, now) // its predecessor may have got a place in the queue since this was read
 				continue
 			}
-			if l.threads[c.Thread] > 0 {
+			if l.chains[c.Thread] != nil {
 				behind = true // its predecessor is in memory, and looks for it when it is done
 				continue
 			}
@@ -174,33 +177,52 @@ func (e *Engine) loaded(l *lane, claimed []store.Claimed, next time.Time) {
 		}
 		pushed++
 		e.pushLoaded(l, c, now)
+		for j := range in.behind[c.Delivery] {
+			e.pushLoaded(l, &in.behind[c.Delivery][j], now)
+		}
 	}
 	// What was left out counts as due in the store, or was not looked at by NextDue. Without a pause it would be read
 	// again and again, without a time never.
-	later := now.Add(loadRetry)
+	again := now.Add(loadRetry)
 	switch {
 	case l.dirty || len(l.moved) > 0:
 	case behind && l.due.IsZero(), pushed == 0 && !l.due.IsZero() && !l.due.After(now):
-		l.due = later
-	case behind && l.due.After(later):
-		l.due = later
+		l.due = again
+	case behind && l.due.After(again):
+		l.due = again
 	}
-	if l.due.IsZero() && len(l.loaded) == 0 {
+	if l.due.IsZero() && len(l.loaded) == 0 && l.planned == 0 {
 		l.queued = false
 	}
 	e.kick(l)
 	e.schedule()
 }
 
-// pushLoaded puts a delivery of the queue among those that are ready.
+// pushLoaded puts a delivery of the queue among those that are ready, or behind those before it.
 func (e *Engine) pushLoaded(l *lane, c *store.Claimed, now time.Time) {
+	if l.loaded[c.Delivery] > 0 {
+		return
+	}
 	l.loaded[c.Delivery]++
-	l.holdThread(c.Thread)
+	l.hands++
 	event := c.Event // a copy, so that one item does not keep the whole batch in memory
 	l.size = max(l.size, len(event.Payload))
 	e.readyBytes += len(event.Payload)
-	l.ready.push(&item{
-		lane: l, delivery: c.Delivery, event: &event, revision: c.Revision, queued: true,
-		attempts: c.Attempts, used: c.Used, thread: c.Thread, ready: now,
-	})
+	it := &item{
+		lane: l, delivery: c.Delivery, event: &event, revision: c.Revision, queued: true, committed: true,
+		attempts: c.Attempts, used: c.Used, turn: c.Thread, ready: now,
+	}
+	if d := l.link.Definition; d != nil && d.Threads {
+		if it.thread = c.Thread; l.link.Order != nil {
+			it.thread = e.o.Catalog.Thread(&event, d)
+		}
+	}
+	if it.turn != "" {
+		l.append(it).closed = true
+	}
+	if it.first() {
+		l.ready.push(it)
+	} else {
+		l.stand(it)
+	}
 }

@@ -73,6 +73,8 @@ func (e *Engine) parkAll(ctx context.Context) error {
 		switch {
 		case err == nil:
 			e.inQueue(rest[:n])
+		case e.lostHold(err):
+			return nil // others have them
 		case errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil:
 			failed = err
 			left = append(left, rest...)
@@ -99,9 +101,11 @@ func (e *Engine) inQueue(parked []parking) {
 	e.mu.Lock()
 	now := e.now()
 	for _, p := range parked {
+		p.l.hands -= len(p.q)
 		for i := range p.q {
-			p.l.releaseThread(p.q[i].Thread)
+			e.arrived(p.l, p.q[i].Thread)
 		}
+		p.l.checkDrained()
 		if p.l.removed {
 			gone = append(gone, p.q...) // the write came after the drop, and so counts as put back by hand
 			continue
@@ -110,11 +114,18 @@ func (e *Engine) inQueue(parked []parking) {
 	}
 	e.schedule()
 	e.mu.Unlock()
-	e.discard(gone)
+	e.discard(gone, deletedReason)
 }
 
-// discard ends deliveries whose link was deleted.
-func (e *Engine) discard(q []store.Queued) {
+// Why deliveries end without an attempt.
+const (
+	deletedReason = "the link was deleted"
+	byHandReason  = "cancelled by hand"
+	droppedReason = "what waited for the link was dropped"
+)
+
+// discard ends deliveries that nobody wants any more.
+func (e *Engine) discard(q []store.Queued, why string) {
 	if len(q) == 0 {
 		return
 	}
@@ -122,7 +133,7 @@ func (e *Engine) discard(q []store.Queued) {
 	for i := range q {
 		outcomes[i] = store.Outcome{
 			Delivery: q[i].Delivery, Event: q[i].Event, Link: q[i].Link, State: patchbay.DeliveryCancelled, WasQueued: true,
-			Attempt: patchbay.Attempt{At: e.now(), Error: "the link was deleted"},
+			Attempt: patchbay.Attempt{At: e.now(), Error: why},
 		}
 	}
 	e.o.Store.Record(outcomes, nil)

@@ -428,9 +428,12 @@ func (w *world) counters() {
 		}
 	}
 	for id, l := range e.lanes {
-		if l.ready.n+l.fresh+len(l.loaded)+len(l.threads)+l.inflight+l.slow != 0 || l.loading || l.place != nowhere {
-			w.complain("when idle lane %s has ready %d, fresh %d, loaded %d, threads %d, in flight %d, slow %d, loading %t, place %d",
-				id, l.ready.n, l.fresh, len(l.loaded), len(l.threads), l.inflight, l.slow, l.loading, l.place)
+		if l.behind+l.behindFresh+l.planned+l.hands != 0 {
+			w.complain("when idle lane %s has behind %d, of them fresh %d, planned %d, in hand %d", id, l.behind, l.behindFresh, l.planned, l.hands)
+		}
+		if l.ready.n+l.fresh+len(l.loaded)+len(l.chains)+l.inflight+l.slow != 0 || l.loading || l.place != nowhere {
+			w.complain("when idle lane %s has ready %d, fresh %d, loaded %d, chains %d, in flight %d, slow %d, loading %t, place %d",
+				id, l.ready.n, l.fresh, len(l.loaded), len(l.chains), l.inflight, l.slow, l.loading, l.place)
 		}
 	}
 }

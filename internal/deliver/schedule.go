@@ -14,14 +14,26 @@ const (
 	classes = 3
 )
 
-// slots counts attempts under way against a cap.
+// slots counts attempts under way against a cap. Where most is more than cap, attempts of failing lanes beyond half of the
+// cap do not count against it: when many lanes that worked begin to hang at the same moment, those that still work have
+// room beside them at once. most bounds them all the same.
 type slots struct {
-	cap int
-	n   [classes]int
+	cap, most int
+	n         [classes]int
 }
 
+// overdraft is by how much attempts may go beyond the cap for a while.
+const overdraft = 2
+
 func (s *slots) allows(c class) bool {
-	weak := s.n[unproven] + s.n[failing]
+	stuck := s.n[failing]
+	if s.most > s.cap {
+		if s.total() >= s.most {
+			return false
+		}
+		stuck = min(stuck, s.cap/2)
+	}
+	weak := s.n[unproven] + stuck
 	switch {
 	case s.n[proven]+weak >= s.cap:
 		return false
@@ -69,7 +81,7 @@ func (e *Engine) kick(l *lane) {
 		switch {
 		case l.due.After(now):
 			e.arm(l, l.due)
-		case !l.loading && l.ready.n < min(loadBelow, 8*l.limit()):
+		case !l.loading && l.ready.n+l.behind < min(loadBelow, 8*l.limit()):
 			l.loading = true
 			e.loads.push(l)
 			wake(e.wakeLoader)
@@ -99,7 +111,7 @@ func (e *Engine) schedule() {
 
 // pick takes the next item that may be sent, tenants and their lanes in turn; nil when there is none.
 func (e *Engine) pick() *item {
-	for !e.stopping && e.unrecorded < e.limits.unrecorded {
+	for !e.stopping && e.unrecorded < e.limits.unrecorded && e.valid() {
 		t, ok := e.runnable.pop()
 		if !ok {
 			if !e.refill() {
@@ -179,6 +191,9 @@ func (e *Engine) take(l *lane) *item {
 	}
 	e.readyBytes -= len(it.event.Payload)
 	it.started, it.class, it.host = now, c, h
+	if it.attempts == 0 {
+		it.firstAt = now
+	}
 	l.inflight++
 	e.slots.n[c]++
 	if h != nil {
