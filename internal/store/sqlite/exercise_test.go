@@ -105,6 +105,7 @@ func exerciseReads(t *testing.T, s *sqlite.Store, all []*store.Acceptance) {
 	for link := range patchbay.LinkID(4) {
 		_, _ = s.Due(ctx, link, now, 10, nil)
 		_, _, _ = s.NextDue(ctx, link, nil)
+		_, _ = s.Following(ctx, &store.Queued{Link: link, Thread: "t"}, now, 10)
 		_, _ = s.Waiting(ctx, link, 10)
 		for _, state := range []patchbay.DeliveryState{"", patchbay.DeliveryFailed, patchbay.DeliveryCancelled, patchbay.DeliverySkipped, patchbay.DeliveryPending} {
 			f := store.DeliveryFilter{Link: link, Limit: 10}

@@ -42,7 +42,7 @@ func Run(t *testing.T, h Harness) {
 		tests []test
 	}{
 		{"Accept", acceptTests}, {"Idempotency", idempotencyTests}, {"Events", eventTests}, {"Deliveries", deliveryTests},
-		{"Record", recordTests}, {"Queue", queueTests}, {"Threads", threadTests}, {"Lanes", laneTests}, {"Recover", recoverTests},
+		{"Record", recordTests}, {"Queue", queueTests}, {"Threads", threadTests}, {"Chains", chainTests}, {"Lanes", laneTests}, {"Recover", recoverTests},
 		{"Links", linkTests}, {"Registry", registryTests}, {"Prune", pruneTests}, {"Statistics", statisticsTests}, {"Model", modelTests},
 		{"Jobs", jobTests}, {"Erasure", erasureTests},
 	} {
