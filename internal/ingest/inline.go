@@ -38,6 +38,9 @@ type inlineAnswer struct {
 // consulted, and nothing of the settings is kept.
 func (s *Service) acceptInline(ctx context.Context, c *access.Caller, in *call, event *patchbay.Event, t *catalog.Type, idem *store.Idempotency) (*Answer, error) {
 	event.Source.Kind = patchbay.SourceInline
+	if err := s.refuses(event.Scope); err != nil {
+		return nil, err
+	}
 	entries, err := s.entries(in.integrations, t)
 	if err != nil {
 		return nil, err
@@ -239,7 +242,11 @@ func (s *Service) keepInline(ctx context.Context, event *patchbay.Event, entries
 	} else {
 		a.Idempotency = idem // only what answered 201 is remembered
 	}
-	if _, err := s.o.Store.Accept(context.WithoutCancel(ctx), &a); err != nil {
+	err := s.refuses(event.Scope) // its tenant may be being erased since
+	if err == nil {
+		_, err = s.o.Store.Accept(context.WithoutCancel(ctx), &a)
+	}
+	if err != nil {
 		s.o.Log.Error("the results of an inline call could not be kept", "event", event.ID, "error", err)
 	} else if s.o.Observer != nil {
 		s.o.Observer.Accepted(event, len(entries))

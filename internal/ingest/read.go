@@ -119,6 +119,9 @@ func (s *Service) Replay(ctx context.Context, c *access.Caller, id patchbay.Even
 	if err := c.Reach(record.Scope); err != nil {
 		return nil, err // it is seen from one of its further scopes, but would go to links of its own
 	}
+	if !record.Erased.IsZero() {
+		return nil, patchbay.Errorf(patchbay.CodeConflict, "what this event said was erased on %s, so there is nothing to send", record.Erased.Format(time.DateOnly))
+	}
 	t := s.o.Catalog.Type(record.Type)
 	if t == nil {
 		return nil, patchbay.Errorf(patchbay.CodeConflict, "the event's type %q is no longer in the catalog", record.Type)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/patchbay/patchbay"
@@ -52,6 +53,7 @@ type Observer interface {
 type Options struct {
 	Store interface {
 		store.Events
+		store.Deliveries
 		store.Links
 		store.Maintenance
 	}
@@ -75,6 +77,8 @@ type Service struct {
 	supports sync.Map // *catalog.Type → func(string) bool
 	atOnce   chan struct{}
 	quotas   quotas
+
+	refused atomic.Pointer[map[string]bool] // tenants that are being erased; nil: none
 
 	mu     sync.Mutex
 	inline map[[16]byte]chan struct{} // inline calls with a key that are under way
@@ -142,27 +146,33 @@ func (s *Service) read(c *access.Caller, body []byte) (*call, *patchbay.Event, *
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	event, t, err := s.check(c, in)
+	return in, event, t, err
+}
+
+// check checks a call that has been taken apart, and makes the event of it.
+func (s *Service) check(c *access.Caller, in *call) (*patchbay.Event, *catalog.Type, error) {
 	need := access.Publish
 	if in.integrations != nil {
 		need = access.Inline
 	}
 	if err := c.Require(need); err != nil {
-		return nil, nil, nil, err // before anything is said about the catalog
+		return nil, nil, err // before anything is said about the catalog
 	}
 	t := s.o.Catalog.Type(in.name)
 	if strings.HasPrefix(in.name, patchbay.SystemPrefix) {
-		return nil, nil, nil, patchbay.Invalid("event_type", "types that begin with %s are raised by Patchbay itself", patchbay.SystemPrefix)
+		return nil, nil, patchbay.Invalid("event_type", "types that begin with %s are raised by Patchbay itself", patchbay.SystemPrefix)
 	}
 	if t == nil {
-		return nil, nil, nil, patchbay.Invalid("event_type", "there is no event type %q; GET /events lists those that there are", clip(in.name))
+		return nil, nil, patchbay.Invalid("event_type", "there is no event type %q; GET /events lists those that there are", clip(in.name))
 	}
 	payload, actor := in.own()
 	if details := t.Validate(payload); len(details) > 0 {
-		return nil, nil, nil, invalid(details)
+		return nil, nil, invalid(details)
 	}
 	scope, also, err := s.place(c, in, t, payload)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	now := s.now().UTC().Truncate(time.Millisecond)
 	event := &patchbay.Event{
@@ -172,7 +182,7 @@ func (s *Service) read(c *access.Caller, body []byte) (*call, *patchbay.Event, *
 	if event.OccurredAt.IsZero() {
 		event.OccurredAt = now
 	}
-	return in, event, t, nil
+	return event, t, nil
 }
 
 // place finds the event's scopes and checks that the caller may name them.
@@ -238,6 +248,15 @@ func (s *Service) commit(ctx context.Context, event *patchbay.Event, t *catalog.
 	a := s.o.Engine.Admit(event, links, s.newID)
 	a.Missed = a.Missed || missed
 	a.Idempotency = idem
+	return s.put(ctx, event, a)
+}
+
+// put stores an event with the deliveries that were planned for it, and hands those to the engine.
+func (s *Service) put(ctx context.Context, event *patchbay.Event, a *deliver.Admission) (*store.Existing, int, error) {
+	if err := s.refuses(event.Scope); err != nil {
+		a.Abort()
+		return nil, 0, err
+	}
 	// Once handed over the commit cannot be called back, so neither can this wait for it: a caller that hangs up must
 	// not leave an event behind that is stored and that nobody sends.
 	existing, err := s.o.Store.Accept(context.WithoutCancel(ctx), &a.Acceptance)
