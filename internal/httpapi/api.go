@@ -109,6 +109,8 @@ type Options struct {
 	Integrations []integration.Integration
 	// Stream feeds /v1/stream, which ends when it is closed.
 	Stream *stream.Hub
+	// Stats answers /v1/stats; nil means that there is no such route.
+	Stats Stats
 	// Metrics counts calls and answers /metrics; nil means neither.
 	Metrics *obs.Metrics
 	// Ready returns nil when the installation can take events, else the reason; nil means always.
@@ -181,6 +183,9 @@ func (a *api) prepare() error {
 	a.linkRoutes()
 	a.deliveryRoutes()
 	a.keyRoutes()
+	if a.Stats != nil {
+		a.statsRoutes()
+	}
 	a.streamRoutes()
 	a.operatorRoutes()
 	return a.document.finish()

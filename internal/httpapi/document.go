@@ -17,6 +17,7 @@ import (
 	"github.com/patchbay/patchbay/internal/deliver"
 	"github.com/patchbay/patchbay/internal/ingest"
 	"github.com/patchbay/patchbay/internal/links"
+	"github.com/patchbay/patchbay/internal/stats"
 )
 
 // document is the OpenAPI document in the making.
@@ -55,6 +56,7 @@ func newDocument(a *api) *document {
 			{Name: tagIntegrations, Description: "The tools that events can go to."},
 			{Name: tagLinks, Description: "These events, in this scope, go to that integration with these settings."},
 			{Name: tagDeliveries, Description: "One event on its way over one link, with its attempts."},
+			{Name: tagStats, Description: "How it went, and what is going on."},
 			{Name: tagKeys, Description: "Who may call, and what they may do."},
 			{Name: tagOperators, Description: "For those who run the installation."},
 		},
@@ -77,6 +79,7 @@ const (
 	tagIntegrations = "Integrations"
 	tagLinks        = "Links"
 	tagDeliveries   = "Deliveries"
+	tagStats        = "Statistics"
 	tagKeys         = "Keys"
 	tagOperators    = "Operators"
 )
@@ -121,6 +124,16 @@ var names = map[reflect.Type]string{
 	reflect.TypeFor[inlineFailure]():            "InlineError",
 	reflect.TypeFor[eventTypeInput]():           "EventTypeInput",
 	reflect.TypeFor[keyInput]():                 "KeyInput",
+	reflect.TypeFor[statsAnswer]():              "Stats",
+	reflect.TypeFor[stats.Point]():              "StatsPoint",
+	reflect.TypeFor[stats.Sum]():                "StatsSum",
+	reflect.TypeFor[stats.Counts]():             "StatsCounts",
+	reflect.TypeFor[stats.Quantiles]():          "LatencyQuantiles",
+	reflect.TypeFor[stats.Now]():                "StatsNow",
+	reflect.TypeFor[stats.Queue]():              "StatsQueue",
+	reflect.TypeFor[stats.Lanes]():              "StatsLanes",
+	reflect.TypeFor[stats.Database]():           "StatsDatabase",
+	reflect.TypeFor[stats.Backlog]():            "StatsBacklog",
 	reflect.TypeFor[settingsInput]():            "IntegrationTest",
 	reflect.TypeFor[inlineConsumer]():           "OAuthConsumer",
 	reflect.TypeFor[huma.ErrorModel]():          unusedError,
