@@ -35,6 +35,8 @@ type Ingest interface {
 	// Accept takes a call that publishes; body is the raw request body, which is used again once Accept has returned,
 	// and key the Idempotency-Key header.
 	Accept(ctx context.Context, c *access.Caller, body []byte, key string) (*ingest.Answer, error)
+	// AcceptItem is Accept for one item of a batch.
+	AcceptItem(ctx context.Context, c *access.Caller, body []byte) (ingest.Receipt, error)
 	// DryRun says what Accept would do.
 	DryRun(ctx context.Context, c *access.Caller, body []byte) (*ingest.DryRun, error)
 	// Events lists events, the newest first, and says whether there are more.
@@ -126,6 +128,8 @@ type Options struct {
 	// Version is the program's, PublicURL where the installation is reached; both are shown in the document.
 	Version   string
 	PublicURL string
+	// Stopping is closed when the server is about to stop: batches, which may take hours, end then. nil means never.
+	Stopping <-chan struct{}
 	// Heartbeat is how often an idle stream shows that it is alive; 0 means 15 s.
 	Heartbeat time.Duration
 }
@@ -165,12 +169,14 @@ type api struct {
 	integrations map[string]*integrationView
 	catalogued   []*integrationView     // in order
 	streams      chan struct{}          // a place for every stream
+	batches      chan struct{}          // a place for every batch
 	unready      atomic.Pointer[string] // why the last /readyz was refused; nil when it was not
 }
 
 // prepare registers every route.
 func (a *api) prepare() error {
 	a.streams = make(chan struct{}, maxStreams)
+	a.batches = make(chan struct{}, maxBatches)
 	a.router.other = a.unknownRoute
 	a.document = newDocument(a)
 	if err := a.indexIntegrations(); err != nil {
@@ -178,6 +184,7 @@ func (a *api) prepare() error {
 	}
 	a.openRoutes()
 	a.eventRoutes()
+	a.batchRoutes()
 	a.eventTypeRoutes()
 	a.integrationRoutes()
 	a.linkRoutes()

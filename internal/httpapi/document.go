@@ -122,6 +122,8 @@ var names = map[reflect.Type]string{
 	reflect.TypeFor[acceptedAnswer]():           "EventAccepted",
 	reflect.TypeFor[inlineAnswer]():             "EventSentInline",
 	reflect.TypeFor[inlineFailure]():            "InlineError",
+	reflect.TypeFor[batchAccepted]():            "BatchAccepted",
+	reflect.TypeFor[batchError]():               "BatchError",
 	reflect.TypeFor[eventTypeInput]():           "EventTypeInput",
 	reflect.TypeFor[keyInput]():                 "KeyInput",
 	reflect.TypeFor[statsAnswer]():              "Stats",

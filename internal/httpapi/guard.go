@@ -66,5 +66,5 @@ func sameOrigin(origin, host string) bool {
 // jsonType reports whether a Content-Type is JSON.
 func jsonType(contentType string) bool {
 	t, _, err := mime.ParseMediaType(contentType)
-	return err == nil && (t == "application/json" || strings.HasPrefix(t, "application/") && strings.HasSuffix(t, "+json"))
+	return err == nil && (t == "application/json" || strings.HasPrefix(t, "application/") && strings.HasSuffix(t, "+json") || linesType(t))
 }

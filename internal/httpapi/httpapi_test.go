@@ -37,6 +37,7 @@ var errUnexpected = errors.New("the test did not expect this call")
 
 type fakeIngest struct {
 	accept func(c *access.Caller, body []byte, key string) (*ingest.Answer, error)
+	item   func(c *access.Caller, body []byte) (ingest.Receipt, error)
 	dryRun func(c *access.Caller, body []byte) (*ingest.DryRun, error)
 	events func(c *access.Caller, q ingest.EventQuery) ([]patchbay.Event, bool, error)
 	event  func(c *access.Caller, id patchbay.EventID) (*ingest.EventView, error)
@@ -48,6 +49,13 @@ func (f *fakeIngest) Accept(_ context.Context, c *access.Caller, body []byte, ke
 		return nil, errUnexpected
 	}
 	return f.accept(c, body, key)
+}
+
+func (f *fakeIngest) AcceptItem(_ context.Context, c *access.Caller, body []byte) (ingest.Receipt, error) {
+	if f.item == nil {
+		return ingest.Receipt{}, errUnexpected
+	}
+	return f.item(c, body)
 }
 
 func (f *fakeIngest) DryRun(_ context.Context, c *access.Caller, body []byte) (*ingest.DryRun, error) {

@@ -135,6 +135,11 @@ func (c *call) setTime(value []byte, kind rawjson.Kind) string {
 		return ""
 	}
 	text, _ := rawjson.String(value)
+	return c.moment(text)
+}
+
+// moment takes over when it happened and returns what is wrong with it.
+func (c *call) moment(text string) string {
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil || t.Year() < 1 || t.Year() > 9999 {
 		return "must be a time as RFC 3339 writes it, such as 2026-11-22T09:30:00Z"
