@@ -17,6 +17,7 @@ const (
 	stateFenced = "PB001" // raised by patchbay_fence
 
 	stateUniqueViolation  = "23505"
+	stateCheckViolation   = "23514"
 	stateCancelled        = "57014" // by statement_timeout, when it was not the caller
 	stateReadOnly         = "25006"
 	stateNotAllowed       = "42501"
