@@ -77,9 +77,9 @@ type Link struct {
 type OrderPolicy struct {
 	// Key is a CEL expression over type, scope, payload, actor and source: order holds among events for which it has the
 	// same value. "" is one order for the whole link.
-	Key string `json:"key,omitempty"`
+	Key string `json:"key,omitempty" example:"payload.repo.id"`
 	// OnFailure says what a delivery that failed and will be tried again means for those behind it; "" is OnFailureBlock.
-	OnFailure OnFailure `json:"on_failure,omitempty"`
+	OnFailure OnFailure `json:"on_failure,omitempty" enum:"block,skip"`
 	// LongestBlock is for how long a delivery may keep those behind it waiting, from its first attempt on, before they go
 	// on without it; 0: until it has ended.
 	LongestBlock Duration `json:"longest_block,omitempty"`

@@ -12,7 +12,8 @@ import (
 // Delivery is a delivery as the API shows it.
 type Delivery struct {
 	patchbay.Delivery
-	// Attempts is there when one delivery is looked at.
+	// Reason says why it ended without an attempt. It and Attempts are there when one delivery is looked at.
+	Reason   string    `json:"reason"`
 	Attempts []Attempt `json:"attempts"`
 }
 

@@ -37,6 +37,8 @@ type Health struct {
 	Waiting         int       `json:"waiting"`
 	FilterErrors    int64     `json:"filter_errors"`
 	LastFilterError string    `json:"last_filter_error"`
+	OrderErrors     int64     `json:"order_errors"`
+	LastOrderError  string    `json:"last_order_error"`
 }
 
 // LinkInput is a link to be made, or the change of one: then nil fields keep their values.
@@ -55,6 +57,7 @@ type LinkInput struct {
 	Retry       *patchbay.RetryPolicy `json:"retry,omitempty"`
 	Concurrency *int                  `json:"concurrency,omitempty"`
 	Rate        *float64              `json:"rate,omitempty"`
+	Order       *patchbay.OrderPolicy `json:"order,omitempty"`
 }
 
 // LinkFilter selects links.

@@ -18,6 +18,8 @@ type View struct {
 	State         patchbay.DeliveryState `json:"state"`
 	AttemptCount  int                    `json:"attempt_count"`
 	NextAttemptAt *time.Time             `json:"next_attempt_at"`
+	// Reason says why the delivery ended without an attempt; absent in lists.
+	Reason string `json:"reason,omitempty"`
 	// Attempts is absent in lists, and [] where there has been none.
 	Attempts []AttemptView `json:"attempts,omitzero"`
 }

@@ -53,6 +53,21 @@ func (e *Engine) grip(ctx context.Context, l *lane, id patchbay.DeliveryID) (d *
 	return d, release, nil
 }
 
+// elsewhere returns a delivery that is in the memory of another node, as far as this one can tell.
+func (e *Engine) elsewhere(ctx context.Context, l *lane, id patchbay.DeliveryID) *patchbay.Delivery {
+	if e.o.Cluster == nil {
+		return nil
+	}
+	e.mu.Lock()
+	mine := l.hands > 0 // perhaps: then asking again in a moment does no harm
+	e.mu.Unlock()
+	d, err := e.o.Store.Delivery(ctx, id)
+	if mine || err != nil || d.State != patchbay.DeliveryPending || d.NextAttemptAt != nil {
+		return nil
+	}
+	return d
+}
+
 // retry gives a delivery a place in the queue that is due now.
 func (e *Engine) retry(ctx context.Context, before *patchbay.Delivery) error {
 	gone := patchbay.Errorf(patchbay.CodeConflict, "the link of this delivery has been deleted")
@@ -191,6 +206,8 @@ func (e *Engine) cancelDelivery(ctx context.Context, d *patchbay.Delivery) error
 		switch {
 		case err != nil:
 			return err
+		case now == nil && e.elsewhere(ctx, l, d.ID) != nil:
+			let = nil
 		case now == nil:
 			return patchbay.Errorf(patchbay.CodeConflict, "the delivery is just about to be sent; try again in a moment")
 		case now.State.Final():
@@ -202,7 +219,23 @@ func (e *Engine) cancelDelivery(ctx context.Context, d *patchbay.Delivery) error
 		}
 		release = let
 	}
-	return e.recordCancelled(ctx, d, release)
+	if err := e.recordCancelled(ctx, d, release); err != nil || it != nil {
+		return err
+	}
+	return e.announceCancelled(ctx, d)
+}
+
+// announceCancelled has other nodes drop a delivery from memory. An attempt of theirs that is under way can still
+// succeed, and one that ends in the meantime can still ask for a retry: several nodes cancel as well as they can.
+func (e *Engine) announceCancelled(ctx context.Context, d *patchbay.Delivery) error {
+	if e.o.Announce == nil {
+		return nil
+	}
+	err := e.o.Announce(ctx, []store.Change{{Kind: store.ChangedDelivery, ID: int64(d.ID), Link: int64(d.Link)}})
+	if err != nil {
+		return storeError("telling other nodes of a cancellation", err)
+	}
+	return nil
 }
 
 // recordCancelled has the store cancel a delivery, and calls release once it has. That is on the store's goroutine, so

@@ -134,6 +134,8 @@ type Options struct {
 	Catalog Catalog
 	// Notify is called for every notice, one at a time, off the hot path.
 	Notify func(context.Context, Notice)
+	// Announce makes changes known to the other nodes; nil where there is none.
+	Announce func(context.Context, []store.Change) error
 	// Observer may be nil.
 	Observer Observer
 	Log      *slog.Logger

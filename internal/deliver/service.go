@@ -57,6 +57,9 @@ func (s *Service) Get(ctx context.Context, c *access.Caller, id patchbay.Deliver
 		return nil, err
 	}
 	v := s.whole(ctx, c, d)
+	if v.Reason == "" && v.State == patchbay.DeliveryCancelled {
+		v.Reason = droppedReason // one write for everything that waited, so nothing is said of each
+	}
 	if s.sees(ctx, c, d) {
 		s.renderAgain(ctx, d, &v)
 	}
@@ -186,6 +189,9 @@ func (e *Engine) holds(id patchbay.LinkID) bool {
 
 // storeError turns a store's error into one for callers.
 func storeError(doing string, err error) error {
+	if errors.Is(err, store.ErrFenced) {
+		return &patchbay.Error{Code: patchbay.CodeUnavailable, Message: "this node starts anew at the moment; try again in a few seconds", RetryAfter: 5, Err: err}
+	}
 	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
 		return &patchbay.Error{Code: patchbay.CodeUnavailable, Message: "the database cannot take writes at the moment; try again in a few seconds", RetryAfter: 5, Err: err}
 	}
@@ -209,11 +215,25 @@ func (s *Service) view(d *patchbay.Delivery) View {
 		v.NextAttemptAt = nil
 	}
 	for i := range d.Attempts {
-		if d.Attempts[i].Verdict != "" { // a decision without an attempt, such as a cancellation, shows in the state
+		if d.Attempts[i].Verdict != "" { // a decision without an attempt shows in the state and its reason
 			v.Attempts = append(v.Attempts, ViewAttempt(&d.Attempts[i]))
 		}
 	}
+	v.Reason = reason(d)
 	return v
+}
+
+// reason says why a delivery ended without an attempt.
+func reason(d *patchbay.Delivery) string {
+	if !d.State.Final() || d.State == patchbay.DeliverySucceeded {
+		return ""
+	}
+	if n := len(d.Attempts); n > 0 {
+		if last := &d.Attempts[n-1]; last.Verdict == "" {
+			return last.Error
+		}
+	}
+	return ""
 }
 
 // ViewAttempt turns an attempt into what the API shows.

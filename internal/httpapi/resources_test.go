@@ -61,6 +61,10 @@ func TestLinkInputsAreChecked(t *testing.T) {
 		`{"retry":{"max_age":[]}}`: "retry.max_age",
 		`{"retry":{"tries":3}}`:    "retry.tries",
 		`{"secret":"x"}`:           "secret",
+		`{"order":{"keys":"x"}}`:   "order.keys",
+		`{"order":"type"}`:         "order",
+
+		`{"order":{"on_failure":"wait"}}`: "order.on_failure",
 	} {
 		for method, target := range map[string]string{"POST": "/v1/links", "PATCH": "/v1/links/" + exampleLinkID.String()} {
 			p := wantError(t, f.call(token, method, target, body), 400, patchbay.CodeInvalidRequest)

@@ -27,6 +27,7 @@ type Input struct {
 	Retry       *patchbay.RetryPolicy `json:"retry,omitempty" doc:"Overrides when deliveries are tried again."`
 	Concurrency *int                  `json:"concurrency,omitempty" minimum:"0" maximum:"256" doc:"How many deliveries at most are sent at the same time. Default: 16."`
 	Rate        *float64              `json:"rate,omitempty" minimum:"0" doc:"How many attempts at most a second; 0 is no limit."`
+	Order       *patchbay.OrderPolicy `json:"order,omitempty" doc:"Keeps deliveries in the order in which their events were accepted. null: no order."`
 }
 
 // View is a link as the API shows it: secrets masked.
@@ -53,6 +54,7 @@ type View struct {
 	Retry       *patchbay.RetryPolicy  `json:"retry"`
 	Concurrency int                    `json:"concurrency"`
 	Rate        float64                `json:"rate"`
+	Order       *patchbay.OrderPolicy  `json:"order"`
 	// Health is what the link's lane looks like at the moment.
 	Health    *Health   `json:"health,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
@@ -77,6 +79,9 @@ type Health struct {
 	// FilterErrors counts events on which the filter could not be evaluated since the node started.
 	FilterErrors    int64  `json:"filter_errors,omitempty"`
 	LastFilterError string `json:"last_filter_error,omitempty"`
+	// OrderErrors counts events on which the order's key could not be evaluated since the node started.
+	OrderErrors    int64  `json:"order_errors,omitempty"`
+	LastOrderError string `json:"last_order_error,omitempty"`
 }
 
 // ListFilter selects links.

@@ -116,6 +116,11 @@ func applyLane(l *patchbay.Link, in *Input) error {
 		}
 		l.Rate = *in.Rate
 	}
+	if in.Order != nil {
+		if err := applyOrder(l, in.Order); err != nil {
+			return err
+		}
+	}
 	if in.Retry == nil {
 		return nil
 	}
@@ -135,6 +140,27 @@ func applyLane(l *patchbay.Link, in *Input) error {
 	return nil
 }
 
+// applyOrder takes over an order, but for its key's compilation.
+func applyOrder(l *patchbay.Link, in *patchbay.OrderPolicy) error {
+	order := *in
+	switch {
+	case len(order.Key) > patchbay.MaxFilterLength:
+		return patchbay.Invalid("order.key", "is longer than %d bytes", patchbay.MaxFilterLength)
+	case order.OnFailure == "":
+		order.OnFailure = patchbay.OnFailureBlock
+	case order.OnFailure != patchbay.OnFailureBlock && order.OnFailure != patchbay.OnFailureSkip:
+		return patchbay.Invalid("order.on_failure", "must be block (those behind wait) or skip (they go on)")
+	}
+	switch block := time.Duration(order.LongestBlock); {
+	case block < 0 || block > longestAge:
+		return patchbay.Invalid("order.longest_block", "must lie between 0s (no limit) and %s", patchbay.Duration(longestAge))
+	case block > 0 && order.OnFailure == patchbay.OnFailureSkip:
+		return patchbay.Invalid("order.longest_block", "has no meaning with on_failure skip, where nothing is blocked: leave it out")
+	}
+	l.Order = &order
+	return nil
+}
+
 // reset puts fields that were sent as null back to their defaults.
 func reset(l *patchbay.Link, clear []string) error {
 	for _, field := range clear {
@@ -147,6 +173,8 @@ func reset(l *patchbay.Link, clear []string) error {
 			l.Slot = ""
 		case "connection":
 			l.Connection = 0
+		case "order":
+			l.Order = nil
 		case "retry":
 			l.Retry = nil
 		case "concurrency":

@@ -23,6 +23,8 @@ type compiled struct {
 	// disabled until it is changed.
 	broken string
 	events *counter
+	// keys counts events on which the order's key could not be evaluated.
+	keys *counter
 }
 
 // compile makes a link ready. It checks everything that saving checks but the settings' Spec, which has been applied.
@@ -67,7 +69,21 @@ func (s *Service) compile(l *patchbay.Link) (*compiled, error) {
 			return body.Eval(&route.Event{Event: e, Names: []string{e.Type}})
 		}
 	}
-	return &compiled{deliver: d, route: r, events: &counter{}}, nil
+	c := &compiled{deliver: d, route: r, events: &counter{}, keys: &counter{}}
+	if l.Order != nil && l.Order.Key != "" {
+		key, err := route.CompileKey(l.Order.Key)
+		if err != nil {
+			return nil, at("order.key", err)
+		}
+		d.OrderKey = func(e *patchbay.Event) string {
+			text, err := key.Eval(&route.Event{Event: e, Names: []string{e.Type}})
+			if err != nil {
+				c.keys.count(err)
+			}
+			return text
+		}
+	}
+	return c, nil
 }
 
 // integration returns what a link needs of an integration.

@@ -93,7 +93,7 @@ func (s *Service) view(l *patchbay.Link, c *compiled) *View {
 		ID: l.ID, Integration: l.Integration, Scope: l.Scope, Reach: l.Reach, Events: l.Events, Settings: json.RawMessage("{}"),
 		Filter: optional(l.Filter), Body: optional(l.Body), Slot: optional(l.Slot), StateReason: optional(l.StateReason),
 		Enabled: l.Enabled, State: l.State, Visible: l.Visible, Name: l.Name, Retry: l.Retry, Concurrency: l.Concurrency,
-		Rate: l.Rate, CreatedAt: l.CreatedAt, UpdatedAt: l.UpdatedAt, Revision: l.Revision,
+		Rate: l.Rate, Order: l.Order, CreatedAt: l.CreatedAt, UpdatedAt: l.UpdatedAt, Revision: l.Revision,
 		DeletePath: fmt.Sprintf("/integrations/%s/link/%s", l.Integration, l.ID),
 	}
 	v.ShortName, v.Summary = s.summary(l, c)
@@ -120,6 +120,10 @@ func (s *Service) view(l *patchbay.Link, c *compiled) *View {
 	}
 	if last := c.events.last.Load(); last != nil {
 		v.Health.LastFilterError = *last
+	}
+	v.Health.OrderErrors = c.keys.n.Load()
+	if last := c.keys.last.Load(); last != nil {
+		v.Health.LastOrderError = *last
 	}
 	return v
 }

@@ -56,10 +56,16 @@ type Service struct {
 	stored map[patchbay.LinkID]*patchbay.Link
 }
 
-// counter counts events on which a filter could not be evaluated.
+// counter counts events on which an expression could not be evaluated.
 type counter struct {
 	n    atomic.Int64
 	last atomic.Pointer[string]
+}
+
+func (c *counter) count(err error) {
+	text := err.Error()
+	c.n.Add(1)
+	c.last.Store(&text)
 }
 
 // New returns a Service without links; Load reads them.
@@ -90,7 +96,7 @@ func (s *Service) compileStored(l *patchbay.Link) *compiled {
 	c, err := s.compile(l)
 	if err != nil {
 		s.o.Log.Warn("a stored link cannot be used and counts as disabled", "link", l.ID, "integration", l.Integration, "error", err)
-		c = &compiled{broken: err.Error(), events: &counter{}}
+		c = &compiled{broken: err.Error(), events: &counter{}, keys: &counter{}}
 	}
 	return c
 }
@@ -99,7 +105,7 @@ func (s *Service) compileStored(l *patchbay.Link) *compiled {
 func (s *Service) put(ctx context.Context, l *patchbay.Link, c *compiled) error {
 	s.mu.Lock()
 	if before := s.links[l.ID]; before != nil {
-		c.events = before.events
+		c.events, c.keys = before.events, before.keys
 	}
 	s.links[l.ID], s.stored[l.ID] = c, l
 	s.mu.Unlock()
@@ -122,9 +128,7 @@ func (s *Service) Match(e *route.Event, supports func(string) bool) route.Result
 		c := s.links[f.Link.ID]
 		s.mu.RUnlock()
 		if c != nil {
-			text := f.Err.Error()
-			c.events.n.Add(1)
-			c.events.last.Store(&text)
+			c.events.count(f.Err)
 		}
 	}
 	return r

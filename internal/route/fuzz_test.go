@@ -39,6 +39,12 @@ func fuzzOne(t *testing.T, expr, payload string) {
 			t.Fatalf("the body %.200q is not JSON", out)
 		}
 	}
+	if k, err := CompileKey(expr); err == nil {
+		first, firstErr := k.Eval(e)
+		if again, err := k.Eval(e); again != first || (err == nil) != (firstErr == nil) || firstErr != nil && first != "" {
+			t.Fatalf("the key was %q (%v) at first and is %q (%v) now", first, firstErr, again, err)
+		}
+	}
 	filter, err := CompileFilter(expr)
 	if err != nil {
 		if patchbay.CodeOf(err) != patchbay.CodeInvalidRequest || !utf8.ValidString(err.Error()) {
