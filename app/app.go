@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/patchbay/patchbay/integration"
@@ -26,6 +27,7 @@ import (
 	"github.com/patchbay/patchbay/internal/links"
 	"github.com/patchbay/patchbay/internal/obs"
 	"github.com/patchbay/patchbay/internal/outbound"
+	"github.com/patchbay/patchbay/internal/stats"
 	"github.com/patchbay/patchbay/internal/store"
 	"github.com/patchbay/patchbay/internal/store/sqlite"
 	"github.com/patchbay/patchbay/internal/stream"
@@ -71,7 +73,10 @@ type App struct {
 	catalog *catalog.Catalog
 	hub     *stream.Hub
 	metrics *obs.Metrics
-	handler http.Handler
+	stats   *stats.Service
+	// counting is stats, for the database's writer, which is there before it.
+	counting atomic.Pointer[stats.Service]
+	handler  http.Handler
 
 	down     lifecycle.Stack
 	listener net.Listener
@@ -137,7 +142,8 @@ func (a *App) openStore(ctx context.Context) error {
 	if err := os.MkdirAll(a.config.Data, 0o700); err != nil {
 		return fmt.Errorf("the data directory %s cannot be made: %w", a.config.Data, err)
 	}
-	s, err := sqlite.Open(ctx, sqlite.Options{Dir: a.config.Data, Now: a.o.Now, Log: a.log})
+	a.metrics = obs.NewMetrics(obs.MetricsOptions{Version: a.o.Version, Gauges: a.gauges()})
+	s, err := sqlite.Open(ctx, sqlite.Options{Dir: a.config.Data, Now: a.o.Now, Log: a.log, OnCommit: a.committed})
 	if err != nil {
 		return err
 	}
@@ -169,13 +175,14 @@ func (a *App) openServices(ctx context.Context) error {
 	a.down.Push("connections to partners", func(context.Context) error { return client.Close() })
 
 	a.hub = &stream.Hub{}
-	a.metrics = obs.NewMetrics(obs.MetricsOptions{Version: a.o.Version, Gauges: a.gauges()})
-	watch := &observer{hub: a.hub, metrics: a.metrics}
+	watch := &observer{hub: a.hub, metrics: a.metrics, now: a.o.Now}
 	a.engine = deliver.New(deliver.Options{
 		Store: a.store, Client: client, Catalog: rendering{a.catalog}, Notify: a.notice, Observer: watch, Log: a.log,
 		Now: a.o.Now, Random: a.o.RetryJitter, PublicURL: a.config.PublicURL,
 	})
 	watch.owner = a.engine.Scope
+	a.openStatistics()
+	watch.stats = a.stats
 	configs, err := a.configs()
 	if err != nil {
 		return err
@@ -198,6 +205,7 @@ func (a *App) openServices(ctx context.Context) error {
 		Access: access.NewAuthenticator(access.AuthenticatorOptions{
 			Keys: a.keys, SigningKey: a.config.SigningKey, Development: a.config.Dev, Now: a.o.Now,
 		}),
+		Stats:        a.statsRoutes(),
 		Integrations: a.o.Integrations, Stream: a.hub, Metrics: a.metrics, Ready: a.store.Healthy, Log: a.log,
 		Development: a.config.Dev, CORSOrigins: a.config.CORSOrigin, TrustedProxies: a.config.TrustedProxies,
 		Version: a.o.Version, PublicURL: a.config.PublicURL,

@@ -9,6 +9,7 @@ import (
 	"github.com/patchbay/patchbay/internal/catalog"
 	"github.com/patchbay/patchbay/internal/deliver"
 	"github.com/patchbay/patchbay/internal/obs"
+	"github.com/patchbay/patchbay/internal/stats"
 	"github.com/patchbay/patchbay/internal/store"
 	"github.com/patchbay/patchbay/internal/stream"
 )
@@ -53,7 +54,9 @@ func (r rendering) Thread(e *patchbay.Event, d *integration.Definition) string {
 type observer struct {
 	hub     *stream.Hub
 	metrics *obs.Metrics
+	stats   *stats.Service
 	owner   func(patchbay.LinkID) (patchbay.Scope, bool) // the scope of a link
+	now     func() time.Time
 }
 
 // seen is an accepted event as live views show it.
@@ -65,6 +68,7 @@ type seen struct {
 // Accepted is for ingest.
 func (o *observer) Accepted(e *patchbay.Event, deliveries int) {
 	o.metrics.EventAccepted()
+	o.stats.Accepted(e)
 	if o.hub.Active() {
 		o.hub.Publish(stream.Item{
 			Kind: stream.KindEvent, Type: e.Type, Scope: e.Scope, Also: e.Also, Event: e.ID, Data: seen{*e, deliveries},
@@ -78,6 +82,12 @@ func (o *observer) Deduplicated(*patchbay.Event) { o.metrics.EventDeduplicated()
 // Attempted is for the engine.
 func (o *observer) Attempted(d *patchbay.Delivery, e *patchbay.Event, a *patchbay.Attempt) {
 	o.metrics.Attempted(d.Integration, a.Verdict, time.Duration(a.DurationMS)*time.Millisecond)
+	took := time.Duration(0)
+	if d.State == patchbay.DeliverySucceeded {
+		took = o.now().Sub(e.ReceivedAt)
+		o.metrics.DeliveryTook(took)
+	}
+	o.stats.Attempted(d, e, took)
 	if o.hub.Active() {
 		v := view(d)
 		v.Attempts = []deliver.AttemptView{deliver.ViewAttempt(a)}
@@ -88,6 +98,7 @@ func (o *observer) Attempted(d *patchbay.Delivery, e *patchbay.Event, a *patchba
 // Decided is for the engine.
 func (o *observer) Decided(d *patchbay.Delivery, e *patchbay.Event) {
 	o.metrics.DeliveryReached(d.State)
+	o.stats.Decided(d, e)
 	if o.hub.Active() {
 		o.publish(stream.KindDelivery, d, e, string(d.State), view(d))
 	}
@@ -111,27 +122,6 @@ func view(d *patchbay.Delivery) deliver.View {
 		v.Link = &link
 	}
 	return v
-}
-
-// gauges are asked for at every scrape.
-func (a *App) gauges() obs.Gauges {
-	return obs.Gauges{
-		Queued: func() float64 {
-			stats, err := a.store.Stats(context.Background())
-			if err != nil {
-				return 0
-			}
-			return float64(stats.Queued) + float64(a.engine.Load().Ready)
-		},
-		InFlight:     func() float64 { return float64(a.engine.Load().InFlight) },
-		OpenBreakers: func() float64 { return float64(a.engine.Load().OpenBreakers) },
-		Links:        func() float64 { return float64(a.engine.Load().Lanes) },
-		Watchers:     func() float64 { return float64(a.hub.Subscribers()) },
-		Store: func() (obs.StoreFigures, error) {
-			s, err := a.store.Stats(context.Background())
-			return obs.StoreFigures{Bytes: s.Bytes, Commits: s.Commits, Committed: s.Committed, Busy: s.Busy}, err
-		},
-	}
 }
 
 // The rhythm of housekeeping.

@@ -23,6 +23,9 @@ type Metrics struct {
 	attempts               *prometheus.CounterVec
 	attemptSeconds         *prometheus.HistogramVec
 	deliveries             *prometheus.CounterVec
+	deliverySeconds        prometheus.Histogram
+	commitSeconds          prometheus.Histogram
+	commitSize             prometheus.Histogram
 
 	// Resolving a label costs a hash and a lock in the library; these caches make it one look-up. Their keys are
 	// error codes, states and the installation's integrations, so they stay small.
@@ -30,6 +33,12 @@ type Metrics struct {
 	attemptsBy  sync.Map // attemptKey → attemptMetrics
 	deliveredBy sync.Map // patchbay.DeliveryState → prometheus.Counter
 }
+
+// Native histograms, which Prometheus scrapes when it is told to, grow by a tenth and have at most so many buckets.
+const (
+	nativeFactor = 1.1
+	nativeMost   = 160
+)
 
 type attemptKey struct {
 	integration string
@@ -39,40 +48,6 @@ type attemptKey struct {
 type attemptMetrics struct {
 	count   prometheus.Counter
 	seconds prometheus.Observer
-}
-
-// MetricsOptions describe the installation.
-type MetricsOptions struct {
-	// Version is the program's.
-	Version string
-	// Gauges are asked for at every scrape.
-	Gauges Gauges
-}
-
-// Gauges are figures that are somebody's state. They are asked for at every scrape, so they must be quick. Nil ones
-// are left out.
-type Gauges struct {
-	// Queued counts deliveries that wait, in memory or in the store.
-	Queued func() float64
-	// InFlight counts attempts under way.
-	InFlight func() float64
-	// OpenBreakers counts links whose breaker is not closed.
-	OpenBreakers func() float64
-	// Links counts links.
-	Links func() float64
-	// Watchers counts subscribers of the live stream.
-	Watchers func() float64
-	// Store describes the database.
-	Store func() (StoreFigures, error)
-}
-
-// StoreFigures describe the database.
-type StoreFigures struct {
-	// Bytes is what it takes on disk.
-	Bytes int64
-	// Commits counts transactions of the writer, Committed what they held, Busy is the time spent in them.
-	Commits, Committed int64
-	Busy               time.Duration
 }
 
 // NewMetrics returns metrics at zero.
@@ -95,11 +70,22 @@ func NewMetrics(o MetricsOptions) *Metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15}}, []string{"integration"}),
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "patchbay_deliveries_total", Help: "Deliveries that reached a state."}, []string{"state"}),
+		deliverySeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "patchbay_delivery_seconds", Help: "Time from an event's acceptance to a delivery's success, waiting and retries included.",
+			Buckets:                     []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400},
+			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeMost, NativeHistogramMinResetDuration: time.Hour}),
+		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "patchbay_store_commit_seconds", Help: "Time that transactions of the database's writer took.",
+			Buckets:                     []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
+			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeMost, NativeHistogramMinResetDuration: time.Hour}),
+		commitSize: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "patchbay_store_commit_size", Help: "Events and results in a transaction of the database's writer.",
+			Buckets: []float64{0, 1, 2, 5, 10, 20, 50, 100, 200, 500}}),
 	}
 	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "patchbay_info", Help: "Always 1; says which version runs.",
 		ConstLabels: prometheus.Labels{"version": o.Version}}, func() float64 { return 1 })
 	m.registry.MustRegister(m.accepted, m.deduplicated, m.refused, m.acceptSeconds, m.attempts, m.attemptSeconds, m.deliveries,
-		info, state{o.Gauges}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		m.deliverySeconds, m.commitSeconds, m.commitSize, info, state{o.Gauges}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -165,60 +151,25 @@ func (m *Metrics) DeliveryReached(s patchbay.DeliveryState) {
 	c.(prometheus.Counter).Inc()
 }
 
+// DeliveryTook notes how long it took from an event's acceptance to a delivery's success.
+func (m *Metrics) DeliveryTook(d time.Duration) {
+	if m != nil {
+		m.deliverySeconds.Observe(d.Seconds())
+	}
+}
+
+// Committed notes a transaction of the database's writer, and how many events and results it held.
+func (m *Metrics) Committed(took time.Duration, held int) {
+	if m != nil {
+		m.commitSeconds.Observe(took.Seconds())
+		m.commitSize.Observe(float64(held))
+	}
+}
+
 // Handler answers scrapes. A nil *Metrics answers 404.
 func (m *Metrics) Handler() http.Handler {
 	if m == nil {
 		return http.NotFoundHandler()
 	}
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
-}
-
-// state collects the gauges.
-type state struct{ Gauges }
-
-var (
-	queuedDesc    = prometheus.NewDesc("patchbay_deliveries_queued", "Deliveries that wait.", nil, nil)
-	inFlightDesc  = prometheus.NewDesc("patchbay_attempts_in_flight", "Attempts under way.", nil, nil)
-	breakersDesc  = prometheus.NewDesc("patchbay_breakers_open", "Links whose breaker is open or probing.", nil, nil)
-	linksDesc     = prometheus.NewDesc("patchbay_links", "Links.", nil, nil)
-	watchersDesc  = prometheus.NewDesc("patchbay_stream_watchers", "Subscribers of the live stream.", nil, nil)
-	bytesDesc     = prometheus.NewDesc("patchbay_store_bytes", "Bytes that the database takes on disk.", nil, nil)
-	commitsDesc   = prometheus.NewDesc("patchbay_store_commits_total", "Transactions of the writer.", nil, nil)
-	committedDesc = prometheus.NewDesc("patchbay_store_committed_total", "Operations in the transactions of the writer.", nil, nil)
-	busyDesc      = prometheus.NewDesc("patchbay_store_commit_seconds_total", "Time spent in the transactions of the writer.", nil, nil)
-)
-
-// Describe implements prometheus.Collector.
-func (s state) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{queuedDesc, inFlightDesc, breakersDesc, linksDesc, watchersDesc, bytesDesc, commitsDesc,
-		committedDesc, busyDesc} {
-		ch <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (s state) Collect(ch chan<- prometheus.Metric) {
-	for _, g := range []struct {
-		desc  *prometheus.Desc
-		value func() float64
-	}{
-		{queuedDesc, s.Queued}, {inFlightDesc, s.InFlight}, {breakersDesc, s.OpenBreakers}, {linksDesc, s.Links},
-		{watchersDesc, s.Watchers},
-	} {
-		if g.value != nil {
-			ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, g.value())
-		}
-	}
-	if s.Store == nil {
-		return
-	}
-	figures, err := s.Store()
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(bytesDesc, err)
-		return
-	}
-	ch <- prometheus.MustNewConstMetric(bytesDesc, prometheus.GaugeValue, float64(figures.Bytes))
-	ch <- prometheus.MustNewConstMetric(commitsDesc, prometheus.CounterValue, float64(figures.Commits))
-	ch <- prometheus.MustNewConstMetric(committedDesc, prometheus.CounterValue, float64(figures.Committed))
-	ch <- prometheus.MustNewConstMetric(busyDesc, prometheus.CounterValue, figures.Busy.Seconds())
 }

@@ -26,9 +26,11 @@ func scrape(t *testing.T, m *Metrics) string {
 
 func TestMetricsShowWhatHappened(t *testing.T) {
 	m := NewMetrics(MetricsOptions{Version: "1.2.3", Gauges: Gauges{
-		Queued:       func() float64 { return 12 },
-		InFlight:     func() float64 { return 3 },
-		OpenBreakers: func() float64 { return 1 },
+		Queued:        func() float64 { return 12 },
+		InFlight:      func() float64 { return 3 },
+		Lanes:         func() map[string]float64 { return map[string]float64{"open": 1, "idle": 4} },
+		OldestPending: func() (float64, error) { return 90.5, nil },
+		Node:          func() int { return 3 },
 		Store: func() (StoreFigures, error) {
 			return StoreFigures{Bytes: 4096, Commits: 2, Committed: 9, Busy: 1500 * time.Millisecond}, nil
 		},
@@ -44,6 +46,8 @@ func TestMetricsShowWhatHappened(t *testing.T) {
 	m.Attempted("slack", patchbay.VerdictRetry, 2*time.Second)
 	m.Attempted("slack", patchbay.VerdictRetry, 2*time.Second)
 	m.DeliveryReached(patchbay.DeliverySucceeded)
+	m.DeliveryTook(40 * time.Millisecond)
+	m.Committed(3*time.Millisecond, 12)
 	page := scrape(t, m)
 	for _, line := range []string{
 		`patchbay_info{version="1.2.3"} 1`,
@@ -57,11 +61,18 @@ func TestMetricsShowWhatHappened(t *testing.T) {
 		`patchbay_deliveries_total{state="succeeded"} 1`,
 		`patchbay_deliveries_queued 12`,
 		`patchbay_attempts_in_flight 3`,
-		`patchbay_breakers_open 1`,
+		`patchbay_lanes{state="open"} 1`,
+		`patchbay_lanes{state="idle"} 4`,
+		`patchbay_oldest_pending_seconds 90.5`,
+		`patchbay_node_info{number="3"} 1`,
+		`patchbay_delivery_seconds_bucket{le="0.025"} 0`,
+		`patchbay_delivery_seconds_bucket{le="0.05"} 1`,
+		`patchbay_store_commit_seconds_bucket{le="0.005"} 1`,
+		`patchbay_store_commit_size_sum 12`,
 		`patchbay_store_bytes 4096`,
 		`patchbay_store_commits_total 2`,
 		`patchbay_store_committed_total 9`,
-		`patchbay_store_commit_seconds_total 1.5`,
+		`patchbay_store_busy_seconds_total 1.5`,
 	} {
 		if !strings.Contains(page, line+"\n") {
 			t.Errorf("the scrape lacks %s", line)
@@ -73,10 +84,13 @@ func TestMetricsShowWhatHappened(t *testing.T) {
 }
 
 func TestAFailingStoreHidesOnlyItsOwnFigures(t *testing.T) {
-	m := NewMetrics(MetricsOptions{Gauges: Gauges{Store: func() (StoreFigures, error) { return StoreFigures{}, errors.New("disk on fire") }}})
+	m := NewMetrics(MetricsOptions{Gauges: Gauges{
+		Store:         func() (StoreFigures, error) { return StoreFigures{}, errors.New("disk on fire") },
+		OldestPending: func() (float64, error) { return 0, errors.New("disk on fire") },
+	}})
 	m.EventAccepted()
 	page := scrape(t, m)
-	if !strings.Contains(page, "patchbay_events_accepted_total 1\n") || strings.Contains(page, "patchbay_store_bytes ") {
+	if !strings.Contains(page, "patchbay_events_accepted_total 1\n") || strings.Contains(page, "patchbay_store_bytes ") || strings.Contains(page, "patchbay_oldest_pending_seconds ") {
 		t.Errorf("the scrape is\n%s", page)
 	}
 }
@@ -101,6 +115,8 @@ func TestCountingDoesNotAllocate(t *testing.T) {
 	count := func() {
 		m.EventAccepted()
 		m.AcceptTook(time.Millisecond)
+		m.DeliveryTook(time.Millisecond)
+		m.Committed(time.Millisecond, 7)
 		m.DeliveryReached(patchbay.DeliverySucceeded)
 		m.EventRefused(patchbay.CodeConflict)
 	}

@@ -48,7 +48,8 @@ type Database struct {
 	// Commits counts transactions since the start, Committed what they held.
 	Commits   int64 `json:"commits"`
 	Committed int64 `json:"committed"`
-	// CommitMS are quantiles of how long transactions took since the start, in milliseconds; nil before the first.
+	// CommitMS are quantiles of how long transactions took since the start, in milliseconds; nil before the first. The
+	// service fills it in.
 	CommitMS *Quantiles `json:"commit_ms"`
 }
 
@@ -86,6 +87,32 @@ type oldest struct {
 	list []store.Backlog
 }
 
+// commits counts the database's transactions by how long they took.
+type commits struct {
+	mu     sync.Mutex
+	counts [store.Buckets]int64
+}
+
+// Committed counts a transaction of the database. It is quick, as its caller is.
+func (s *Service) Committed(took time.Duration) {
+	s.commits.mu.Lock()
+	s.commits.counts[store.Bucket(took)]++
+	s.commits.mu.Unlock()
+}
+
+// quantiles returns how long transactions took; nil before the first.
+func (c *commits) quantiles() *Quantiles {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := store.Latency{}
+	for bucket, n := range c.counts {
+		if n > 0 {
+			l[bucket] = n
+		}
+	}
+	return quantiles(l)
+}
+
 // Now says what is going on, as far as the caller sees it.
 func (s *Service) Now(ctx context.Context, c *access.Caller) (*Now, error) {
 	out := &Now{At: s.o.Now(), Oldest: []Backlog{}}
@@ -109,6 +136,7 @@ func (s *Service) Now(ctx context.Context, c *access.Caller) (*Now, error) {
 		return nil, patchbay.Internal("asking how the database is", err)
 	}
 	out.Queue = &Queue{Waiting: live.Queued, Ready: live.Ready, InFlight: live.InFlight}
+	live.Database.CommitMS = s.commits.quantiles()
 	out.Lanes, out.Store = &live.Lanes, &live.Database
 	return out, nil
 }

@@ -289,12 +289,16 @@ func ranked(q *Query, samples []store.Sample, steps int) ([]groupKey, map[groupK
 
 func counts(x *store.Sample) Counts {
 	out := Counts{Accepted: x.Accepted, Delivered: x.Delivered, Failed: x.Failed, Attempts: x.Attempts}
-	if x.Latency.Count() > 0 {
-		out.Latency = &Quantiles{
-			P50: milliseconds(x.Latency.Quantile(.5)), P90: milliseconds(x.Latency.Quantile(.9)), P99: milliseconds(x.Latency.Quantile(.99)),
-		}
-	}
+	out.Latency = quantiles(x.Latency)
 	return out
+}
+
+// quantiles returns those that are shown; nil when there is nothing.
+func quantiles(l store.Latency) *Quantiles {
+	if l.Count() == 0 {
+		return nil
+	}
+	return &Quantiles{P50: milliseconds(l.Quantile(.5)), P90: milliseconds(l.Quantile(.9)), P99: milliseconds(l.Quantile(.99))}
 }
 
 // milliseconds rounds to what the buckets know: three digits.

@@ -60,6 +60,7 @@ type Service struct {
 	o        Options
 	recorder *recorder
 	oldest   oldest
+	commits  commits
 
 	mu      sync.Mutex // guards what follows, and is held while samples move between the two and the store
 	since   time.Time  // when the collection under way began
@@ -85,21 +86,24 @@ func New(o Options) *Service {
 	return &Service{o: o, recorder: newRecorder(o.Most), since: o.Now()}
 }
 
-// Accepted counts an event that was committed.
-func (s *Service) Accepted(e *patchbay.Event) { s.recorder.accepted(e) }
-
-// Attempted counts an attempt; where the delivery's state says so, also that it has succeeded.
-func (s *Service) Attempted(d *patchbay.Delivery, e *patchbay.Event) {
-	took := time.Duration(0)
-	if d.State == patchbay.DeliverySucceeded {
-		took = s.o.Now().Sub(e.ReceivedAt)
+// Accepted counts an event that was committed. Like the other methods that count it works on a nil Service.
+func (s *Service) Accepted(e *patchbay.Event) {
+	if s != nil {
+		s.recorder.accepted(e)
 	}
-	s.recorder.attempted(d, e, took)
+}
+
+// Attempted counts an attempt and, where the delivery's state says that it has succeeded, that it did so so long after
+// its event was received.
+func (s *Service) Attempted(d *patchbay.Delivery, e *patchbay.Event, took time.Duration) {
+	if s != nil {
+		s.recorder.attempted(d, e, took)
+	}
 }
 
 // Decided counts a delivery that has reached its last state. Those that succeeded have been counted by Attempted.
 func (s *Service) Decided(d *patchbay.Delivery, e *patchbay.Event) {
-	if d.State == patchbay.DeliveryFailed {
+	if s != nil && d.State == patchbay.DeliveryFailed {
 		s.recorder.failed(d, e)
 	}
 }

@@ -65,10 +65,10 @@ func (r *rig) event(kind string, scope patchbay.Scope, link patchbay.LinkID, too
 	r.Accepted(e)
 	if took == 0 {
 		d.State = patchbay.DeliveryPending
-		r.Attempted(d, e)
+		r.Attempted(d, e, 0)
 		d.State = patchbay.DeliveryFailed
 	}
-	r.Attempted(d, e)
+	r.Attempted(d, e, took)
 	r.Decided(d, e)
 }
 
@@ -369,11 +369,13 @@ func TestNowShowsWhatTheCallerSees(t *testing.T) {
 		}
 		r.now = r.now.Add(time.Second)
 	}
+	r.Committed(2 * time.Millisecond)
 	all, err := r.Now(context.Background(), operator)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(all.Oldest) != 2 || all.Oldest[0].Link != 1<<40 || !all.Oldest[0].At.Equal(first) || all.Oldest[0].Waiting != 1 || all.Queue.InFlight != 3 {
+	if len(all.Oldest) != 2 || all.Oldest[0].Link != 1<<40 || !all.Oldest[0].At.Equal(first) || all.Oldest[0].Waiting != 1 || all.Queue.InFlight != 3 ||
+		all.Store.CommitMS == nil || all.Store.CommitMS.P99 < 1.9 || all.Store.CommitMS.P99 > 2.1 {
 		t.Errorf("the operator sees %+v", all)
 	}
 	part, err := r.Now(context.Background(), tenant("other"))

@@ -32,6 +32,9 @@ type Options struct {
 	Now func() time.Time
 	// Log takes what nobody is waiting for, such as a full disk while results are kept; nil discards it.
 	Log *slog.Logger
+	// OnCommit, when not nil, is told of every transaction that wrote something: how long it took, and how many events
+	// and results were in it. It is called by the writer and must not block.
+	OnCommit func(took time.Duration, held int)
 
 	limits limits
 }

@@ -375,7 +375,11 @@ func (w *writer) transact(items []item) (err error) {
 	}
 	w.stats.commits.Add(1)
 	w.stats.last.Store(time.Now().UnixNano())
-	w.stats.committed.Add(int64(len(w.batch.accepted) + w.batch.results))
+	held := len(w.batch.accepted) + w.batch.results
+	w.stats.committed.Add(int64(held))
+	if w.s.o.OnCommit != nil {
+		w.s.o.OnCommit(time.Since(start), held)
+	}
 	return nil
 }
 
