@@ -109,10 +109,16 @@ func (r *rig) open(change ...func(*Options)) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.store = s
 	if _, err := s.Recover(context.Background(), time.Now()); err != nil {
 		r.t.Fatal(err)
 	}
+	r.attach(s, change...)
+}
+
+// attach starts an engine on a store.
+func (r *rig) attach(s store.Store, change ...func(*Options)) {
+	r.t.Helper()
+	r.store = s
 	r.client = outbound.New(outbound.Options{Guard: outbound.Guard{AllowLoopback: true}})
 	o := Options{
 		Store: s, Client: r.client, Catalog: plain{}, Random: func() float64 { return 0.5 }, // no jitter
@@ -168,9 +174,17 @@ func (r *rig) link(name string, change ...func(*patchbay.Link)) *Link {
 	if err := r.store.SaveLink(context.Background(), l); err != nil {
 		r.t.Fatal(err)
 	}
-	out := &Link{Link: l, Definition: &r.partner.def, Sender: r.partner, Settings: name}
+	out := &Link{Link: l, Definition: &r.partner.def, Sender: r.partner, Settings: name, OrderKey: orderKey(l)}
 	r.set(out)
 	return out
+}
+
+// orderKey is the key of a link with an order by key: the payload's "thread".
+func orderKey(l *patchbay.Link) func(*patchbay.Event) string {
+	if l.Order == nil || l.Order.Key == "" {
+		return nil
+	}
+	return func(e *patchbay.Event) string { return plain{}.Thread(e, nil) }
 }
 
 // set puts a link, or its change, into the engine.
@@ -192,7 +206,7 @@ func (r *rig) edit(l *Link, change func(*patchbay.Link)) *Link {
 		r.t.Fatal(err)
 	}
 	out := *l
-	out.Link = &next
+	out.Link, out.OrderKey = &next, orderKey(&next)
 	r.set(&out)
 	return &out
 }
