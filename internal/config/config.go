@@ -67,6 +67,8 @@ type Config struct {
 	LogLevel  string   `name:"log-level" env:"PATCHBAY_LOG_LEVEL" placeholder:"debug|info|warn|error" help:"What is logged at least. Default: ${default_log_level}."`
 
 	Integrations Integrations `name:"integrations" env:"PATCHBAY_INTEGRATIONS" placeholder:"KEY.SETTING=VALUE" help:"The operator's settings of an integration, such as email.host=smtp.example.com; can be repeated."`
+	NATS         NATS         `name:"nats" env:"PATCHBAY_NATS" placeholder:"NAME.SETTING=VALUE" help:"NATS JetStream that events are taken from, such as orders.url=nats://broker:4222 and orders.stream=ORDERS; can be repeated."`
+	Outbox       Outbox       `name:"outbox" env:"PATCHBAY_OUTBOX" placeholder:"URL|NAME.SETTING=VALUE" help:"PostgreSQL database of your product with an outbox that events are taken from; can be repeated."`
 }
 
 // Client is what the commands that talk to a running installation need.
@@ -121,7 +123,7 @@ func (c Config) Warnings() []string {
 // Validate refuses what cannot work. Its errors name the setting and say what to write instead.
 func (c Config) Validate() error {
 	c = c.WithDefaults()
-	for _, check := range []func() error{c.checkListen, c.checkDatabase, c.checkURLs, c.checkRetention, c.checkRest} {
+	for _, check := range []func() error{c.checkListen, c.checkDatabase, c.checkURLs, c.checkRetention, c.checkSources, c.checkRest} {
 		if err := check(); err != nil {
 			return err
 		}
