@@ -81,6 +81,7 @@ type root struct {
 	Links        linksCmd        `cmd:"" group:"look" help:"Look at links; make and change them."`
 	Integrations integrationsCmd `cmd:"" group:"look" help:"Look at integrations; try settings out."`
 	Keys         keysCmd         `cmd:"" group:"look" help:"API keys."`
+	Stats        statsCmd        `cmd:"" group:"look" help:"How it went, and what is going on."`
 
 	Catalog catalogCmd `cmd:"" group:"tool" help:"Check catalog files; write documentation."`
 	Doctor  doctorCmd  `cmd:"" group:"tool" help:"Check this machine, its configuration and a running installation."`
