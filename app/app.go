@@ -23,6 +23,7 @@ import (
 	"github.com/patchbay/patchbay/internal/eventtypes"
 	"github.com/patchbay/patchbay/internal/httpapi"
 	"github.com/patchbay/patchbay/internal/ingest"
+	"github.com/patchbay/patchbay/internal/jobs"
 	"github.com/patchbay/patchbay/internal/lifecycle"
 	"github.com/patchbay/patchbay/internal/links"
 	"github.com/patchbay/patchbay/internal/obs"
@@ -70,6 +71,7 @@ type App struct {
 	links   *links.Service
 	ingest  *ingest.Service
 	keys    *access.Keys
+	jobs    *jobs.Service
 	catalog *catalog.Catalog
 	hub     *stream.Hub
 	metrics *obs.Metrics
@@ -199,13 +201,14 @@ func (a *App) openServices(ctx context.Context) error {
 	if a.keys, err = access.NewKeys(ctx, a.store, a.store.NewID, a.o.Now); err != nil {
 		return err
 	}
+	a.openJobs(deliveries)
 	types := eventtypes.New(a.catalog, a.store)
 	a.handler, err = httpapi.New(httpapi.Options{
 		Ingest: a.ingest, Links: a.links, Deliveries: deliveries, Catalog: a.catalog, EventTypes: types, Keys: a.keys,
 		Access: access.NewAuthenticator(access.AuthenticatorOptions{
 			Keys: a.keys, SigningKey: a.config.SigningKey, Development: a.config.Dev, Now: a.o.Now,
 		}),
-		Stats:        a.statsRoutes(),
+		Stats: a.statsRoutes(), Jobs: a.jobRoutes(),
 		Integrations: a.o.Integrations, Stream: a.hub, Metrics: a.metrics, Ready: a.store.Healthy, Log: a.log,
 		Development: a.config.Dev, CORSOrigins: a.config.CORSOrigin, TrustedProxies: a.config.TrustedProxies,
 		Version: a.o.Version, PublicURL: a.config.PublicURL,
@@ -244,6 +247,9 @@ func (a *App) recover(ctx context.Context) error {
 		return err
 	}
 	a.down.Push("deliveries", a.engine.Stop)
+	if err := a.runJobs(ctx); err != nil {
+		return err
+	}
 	run, cancel := context.WithCancel(context.Background())
 	var owned sync.WaitGroup
 	owned.Go(func() { a.prune(run) })

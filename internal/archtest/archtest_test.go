@@ -59,7 +59,7 @@ var rules = map[string][]string{
 	"internal/deliver":         {"", "integration", "internal/access", "internal/outbound", "internal/store"},
 	"internal/links":           {"", "integration", "internal/access", "internal/deliver", "internal/outbound", "internal/route", "internal/store"},
 	"internal/ingest":          {"", "integration", "internal/access", "internal/catalog", "internal/deliver", "internal/rawjson", "internal/route", "internal/store"},
-	"internal/httpapi":         {"", "integration", "internal/access", "internal/catalog", "internal/cluster", "internal/deliver", "internal/eventtypes", "internal/ingest", "internal/links", "internal/obs", "internal/rawjson", "internal/stats", "internal/store", "internal/stream"},
+	"internal/httpapi":         {"", "integration", "internal/access", "internal/catalog", "internal/cluster", "internal/deliver", "internal/eventtypes", "internal/ingest", "internal/jobs", "internal/links", "internal/obs", "internal/rawjson", "internal/stats", "internal/store", "internal/stream"},
 	"internal/web":             {"", "integration", "internal/access", "internal/catalog", "internal/deliver", "internal/eventtypes", "internal/ingest", "internal/links", "internal/obs", "internal/stream"},
 	"internal/demo":            {"", "client", "catalogs", "app", "integration", "integrations/all", "internal/config", "internal/console", "internal/live", "internal/outbound", "internal/rawjson"},
 	"app":                      {"…"},

@@ -105,6 +105,8 @@ type Options struct {
 	Catalog    Catalog
 	EventTypes EventTypes
 	Keys       Keys
+	// Jobs is nil where the database keeps none; its routes say so.
+	Jobs Jobs
 	// Access says who calls.
 	Access *access.Authenticator
 	// Integrations are listed in this order.
@@ -189,6 +191,7 @@ func (a *api) prepare() error {
 	a.integrationRoutes()
 	a.linkRoutes()
 	a.deliveryRoutes()
+	a.jobRoutes()
 	a.keyRoutes()
 	if a.Stats != nil {
 		a.statsRoutes()

@@ -46,6 +46,7 @@ const (
 	cursorKeys         = 'k'
 	cursorTypes        = 't'
 	cursorIntegrations = 'i'
+	cursorJobs         = 'j'
 )
 
 // idCursor spells a place in a list that goes by identifier.

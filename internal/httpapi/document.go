@@ -57,6 +57,7 @@ func newDocument(a *api) *document {
 			{Name: tagLinks, Description: "These events, in this scope, go to that integration with these settings."},
 			{Name: tagDeliveries, Description: "One event on its way over one link, with its attempts."},
 			{Name: tagStats, Description: "How it went, and what is going on."},
+			{Name: tagJobs, Description: "Things that are done to many deliveries or events, and erasing."},
 			{Name: tagKeys, Description: "Who may call, and what they may do."},
 			{Name: tagOperators, Description: "For those who run the installation."},
 		},
@@ -81,6 +82,7 @@ const (
 	tagDeliveries   = "Deliveries"
 	tagStats        = "Statistics"
 	tagKeys         = "Keys"
+	tagJobs         = "Jobs"
 	tagOperators    = "Operators"
 )
 

@@ -18,7 +18,7 @@ import (
 
 // Filter says what a job is about, in the words of the lists. Which fields it may have depends on the action.
 type Filter struct {
-	States      []patchbay.DeliveryState `json:"state,omitempty"`
+	States      []patchbay.DeliveryState `json:"state,omitempty" enum:"pending,held,succeeded,failed,cancelled,skipped"`
 	Link        patchbay.LinkID          `json:"link,omitzero"`
 	Event       patchbay.EventID         `json:"event,omitzero"`
 	Integration string                   `json:"integration,omitempty"`
@@ -212,10 +212,10 @@ func hash(raw []byte) string {
 }
 
 // shownFilter is a job's filter for a caller. What is being erased is shown to those who may erase.
-func shownFilter(c *access.Caller, j *store.Job) any {
+func shownFilter(c *access.Caller, j *store.Job) *Filter {
 	f, err := parseStored(j.Filter)
 	if err != nil {
-		return struct{}{}
+		return &Filter{}
 	}
 	if j.Action == Erase && !c.May(access.Admin) {
 		return f.tomb()

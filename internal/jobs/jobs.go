@@ -66,16 +66,19 @@ type Keys interface {
 	Delete(ctx context.Context, c *access.Caller, id patchbay.KeyID) error
 }
 
+// Store is what of a store jobs need.
+type Store interface {
+	store.Jobs
+	store.Erasure
+	store.Events
+	store.Links
+	store.Keys
+	store.Maintenance
+}
+
 // Options are what a Service works with. Everything is needed unless it says otherwise.
 type Options struct {
-	Store interface {
-		store.Jobs
-		store.Erasure
-		store.Events
-		store.Links
-		store.Keys
-		store.Maintenance
-	}
+	Store      Store
 	Events     Events
 	Deliveries Deliveries
 	Links      Links
@@ -134,7 +137,7 @@ type View struct {
 	ID     patchbay.JobID `json:"id"`
 	Action string         `json:"action" enum:"retry,cancel,replay,recover,erase"`
 	// Filter is what it was made with; of an erasure that has ended, hashes of that.
-	Filter any `json:"filter"`
+	Filter *Filter `json:"filter"`
 	// By is who made it: an API key, or how the caller was known otherwise.
 	By    string         `json:"by"`
 	State store.JobState `json:"state" enum:"pending,running,succeeded,failed,cancelled"`
@@ -160,9 +163,9 @@ type View struct {
 
 // Preview is the answer to a dry run: nothing was stored.
 type Preview struct {
-	DryRun bool   `json:"dry_run"`
-	Action string `json:"action"`
-	Filter any    `json:"filter"`
+	DryRun bool    `json:"dry_run"`
+	Action string  `json:"action"`
+	Filter *Filter `json:"filter"`
 	// Total is how many deliveries or events it would touch; Complete says that all of them were counted.
 	Total    int64 `json:"total"`
 	Complete bool  `json:"complete"`
