@@ -245,26 +245,35 @@ func TestOrderSurvivesACrash(t *testing.T) {
 		p := &partner{answer: delivered}
 		r := newRig(t, p)
 		l := r.link("acme", byKey(patchbay.OrderPolicy{}))
-		var want []patchbay.EventID
+		want := map[string][]patchbay.EventID{}
+		of := map[patchbay.EventID]string{}
 		for i := range 600 { // committed, but the process dies before they are sent
 			now := time.Now().UTC()
-			e := &patchbay.Event{Type: "thing.happened", Scope: "acme", Payload: []byte(`{"thread":"one"}`), OccurredAt: now, ReceivedAt: now}
+			key := fmt.Sprint(i % 40) // more than one load brings in
+			e := &patchbay.Event{Type: "thing.happened", Scope: "acme", Payload: fmt.Appendf(nil, `{"thread":%q}`, key), OccurredAt: now, ReceivedAt: now}
 			a := &store.Acceptance{Event: e, Targets: []store.Target{{Link: l.ID, Revision: 1}}}
 			e.ID = patchbay.EventID(r.store.NewID(2))
-			if i%3 > 0 {
-				a.Queue = []store.Queued{{Delivery: patchbay.DeliveryAt(e.ID, 1), Event: e.ID, Link: l.ID, Due: now, Thread: turnOf("one")}}
+			if i/40%3 > 0 {
+				a.Queue = []store.Queued{{Delivery: patchbay.DeliveryAt(e.ID, 1), Event: e.ID, Link: l.ID, Due: now, Thread: turnOf(key)}}
 			}
 			if _, err := r.store.Accept(context.Background(), a); err != nil {
 				t.Fatal(err)
 			}
-			want = append(want, e.ID)
+			want[key] = append(want[key], e.ID)
+			of[e.ID] = key
 		}
 		time.Sleep(time.Second)
 		r.close()
 		r.open()
 		time.Sleep(time.Minute)
-		if got := order(p); !slices.Equal(got, want) {
-			t.Errorf("%d of %d were sent after a crash, or not in order", len(got), len(want))
+		got := map[string][]patchbay.EventID{}
+		for _, id := range order(p) {
+			got[of[id]] = append(got[of[id]], id)
+		}
+		for key := range want {
+			if !slices.Equal(got[key], want[key]) {
+				t.Errorf("of %s %d of %d were sent after a crash, or not in order", key, len(got[key]), len(want[key]))
+			}
 		}
 	})
 }

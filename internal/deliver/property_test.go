@@ -47,7 +47,7 @@ var schedules = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 	return step{
 		do: rapid.SampledFrom([]string{
 			"accept", "accept", "accept", "accept", "accept", "accept", "answer", "answer", "answer", "wait", "wait", "wait",
-			"pause", "resume", "disable", "delete", "edit", "cancel", "cancel", "retry", "retry", "restart",
+			"pause", "resume", "disable", "delete", "edit", "reorder", "cancel", "cancel", "retry", "retry", "restart",
 		}).Draw(t, "do"),
 		link:    rapid.IntRange(0, propertyLinks-1).Draw(t, "link"),
 		which:   rapid.IntRange(0, 1000).Draw(t, "which"),
@@ -87,6 +87,7 @@ type world struct {
 	holds   map[patchbay.LinkID]time.Time // since when a link is paused or disabled
 	known   map[patchbay.DeliveryID]*fate
 	order   []patchbay.DeliveryID
+	orders  map[patchbay.LinkID]*patchbay.OrderPolicy
 	wrong   []string
 	story   []string // what happened, told when something is wrong
 }
@@ -102,6 +103,8 @@ type fate struct {
 	delivered bool
 	cancelled bool // has been asked for
 	byHand    bool // a retry by hand has been asked for
+	loose     bool // its link's order was changed after it was accepted
+	firstAt   time.Time
 }
 
 func (w *world) complain(format string, args ...any) {
@@ -115,25 +118,13 @@ func runSchedule(t *testing.T, steps []step) []string {
 	w := &world{
 		mu:      make(bubbleLock, 1),
 		deleted: map[patchbay.LinkID]bool{}, answers: map[patchbay.LinkID]string{}, holds: map[patchbay.LinkID]time.Time{},
-		known: map[patchbay.DeliveryID]*fate{},
+		known: map[patchbay.DeliveryID]*fate{}, orders: map[patchbay.LinkID]*patchbay.OrderPolicy{},
 	}
 	p := &partner{def: integration.Definition{Threads: true}}
 	p.answer = w.answer
 	w.rig = newRig(t, p, w.small)
 	w.lower()
-	for i := range propertyLinks {
-		l := w.link(fmt.Sprintf("t%d/l%d", i%2, i), func(l *patchbay.Link) {
-			l.Concurrency = 1 + i
-			l.Retry = &patchbay.RetryPolicy{Schedule: propertySchedule}
-			if i == 3 {
-				l.Rate = 5
-			}
-		})
-		if i > 1 {
-			l.Host = "shared:443"
-		}
-		w.links = append(w.links, l)
-	}
+	w.makeLinks()
 	for _, s := range steps {
 		w.mu.Lock()
 		w.tell("%s", s)
@@ -145,6 +136,36 @@ func runSchedule(t *testing.T, steps []step) []string {
 		t.Log(strings.Join(w.story, "\n"))
 	}
 	return w.wrong
+}
+
+// The orders that links of a schedule can have; the others have the order of their threads.
+var propertyOrders = []*patchbay.OrderPolicy{
+	nil, {Key: "payload.thread", OnFailure: patchbay.OnFailureBlock}, {Key: "payload.thread", OnFailure: patchbay.OnFailureSkip},
+	{Key: "payload.thread", LongestBlock: patchbay.Duration(10 * time.Second)}, {},
+}
+
+// makeLinks makes links of every kind: with threads, with orders, with a rate, with a host in common.
+func (w *world) makeLinks() {
+	for i := range propertyLinks {
+		l := w.link(fmt.Sprintf("t%d/l%d", i%2, i), func(l *patchbay.Link) {
+			l.Concurrency = 1 + i
+			l.Retry = &patchbay.RetryPolicy{Schedule: propertySchedule}
+			if i == 3 {
+				l.Rate = 5
+			}
+			if i > 2 {
+				l.Order = propertyOrders[i-2]
+			}
+		})
+		if i > 2 {
+			l.Definition = &integration.Definition{}
+		}
+		if i > 1 {
+			l.Host = "shared:443"
+		}
+		w.orders[l.ID] = l.Order
+		w.links = append(w.links, l)
+	}
 }
 
 func (w *world) tell(format string, args ...any) {
@@ -197,6 +218,9 @@ func (w *world) change(s step, l *Link) {
 			l.Enabled = false
 		case "resume":
 			l.State, l.Enabled = patchbay.LinkActive, true
+		case "reorder":
+			l.Order = propertyOrders[s.which%len(propertyOrders)]
+			w.reordered(l)
 		}
 	})
 	w.links[s.link] = next
@@ -206,6 +230,18 @@ func (w *world) change(s step, l *Link) {
 		delete(w.holds, l.ID)
 	} else if w.holds[l.ID].IsZero() {
 		w.holds[l.ID] = time.Now()
+	}
+}
+
+// reordered notes that a link has another order: it says nothing of what is there already.
+func (w *world) reordered(l *patchbay.Link) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.orders[l.ID] = l.Order
+	for _, f := range w.known {
+		if f.link == l.ID {
+			f.loose = true
+		}
 	}
 }
 
@@ -337,18 +373,44 @@ func (w *world) check(f *fate, d *integration.Delivery) {
 	if since, ok := w.holds[f.link]; ok && time.Since(since) > 0 {
 		w.complain("%s is sent although its link has been holding for %s", d.ID, time.Since(since))
 	}
-	if f.thread == "" || f.byHand {
+	if f.firstAt.IsZero() {
+		f.firstAt = time.Now()
+	}
+	w.checkTurn(f, d)
+}
+
+// checkTurn complains about a delivery that overtakes another one.
+func (w *world) checkTurn(f *fate, d *integration.Delivery) {
+	policy, threads := w.orders[f.link], false
+	for _, l := range w.links {
+		threads = threads || l.ID == f.link && l.Definition.Threads
+	}
+	whole := policy != nil && policy.Key == ""
+	if policy == nil && (!threads || f.thread == "") || f.byHand || f.loose {
 		return
 	}
-	for _, id := range w.order {
-		other := w.known[id]
-		if id >= d.ID {
-			return
+	if policy != nil && f.sent > 0 && mayGoOn(policy, f) {
+		return // it is tried again out of order
+	}
+	for id, other := range w.known {
+		if id >= d.ID || other.link != f.link || !whole && other.thread != f.thread || other.loose {
+			continue
 		}
-		if other.link == f.link && other.thread == f.thread && !other.final && !other.byHand && !other.cancelled {
-			w.complain("%s overtakes %s in the thread %s", d.ID, id, f.thread)
+		if !other.final && !other.byHand && !other.cancelled && !(policy != nil && mayGoOn(policy, other)) {
+			w.complain("%s overtakes %s, which has the same turn", d.ID, id)
 		}
 	}
+}
+
+// mayGoOn reports whether those behind a delivery may go on without it.
+func mayGoOn(p *patchbay.OrderPolicy, f *fate) bool {
+	switch {
+	case f.busy && f.sent == 0 || f.firstAt.IsZero():
+		return false
+	case p.OnFailure == patchbay.OnFailureSkip:
+		return f.sent > 0
+	}
+	return p.LongestBlock > 0 && f.sent > 0 && time.Since(f.firstAt) >= time.Duration(p.LongestBlock)
 }
 
 // end lets everything work and looks at what came of it all.
