@@ -16,11 +16,16 @@ type limits struct {
 	// writeMost bounds how long one transaction of a writer may take before its connection is given up, doubtMost how long
 	// callers wait for an answer to what became of it.
 	writeMost, doubtMost time.Duration
+	// A block of the history has indexEvents events; one is looked for every indexEvery, among events that are older than
+	// indexBehind, so that few come late.
+	indexEvents             int
+	indexEvery, indexBehind time.Duration
 }
 
 func defaultLimits() limits {
 	return limits{
 		batchAccepts: 512, batchOutcomes: 2048, floorEvery: time.Second, floorBehind: time.Second, recoverStep: 1000, claimPage: 256,
 		writeMost: 15 * time.Second, doubtMost: 10 * time.Second,
+		indexEvents: 4096, indexEvery: time.Second, indexBehind: time.Second,
 	}
 }
