@@ -72,8 +72,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, openError(err)
 	}
-	s.w = newWriter(s, config.ConnConfig)
+	s.w = newWriter(s, config.ConnConfig, int64(s.floor.Value()))
 	s.w.start()
+	s.owned.Go(func() { s.keepIndexing(s.run) })
 	return s, nil
 }
 

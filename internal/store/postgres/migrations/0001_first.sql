@@ -209,10 +209,12 @@ CREATE FUNCTION patchbay_thread(of_link bigint, of_thread bytea) RETURNS integer
 	SELECT hashtextextended(encode(of_thread, 'hex'), of_link)::bit(10)::integer
 $$;
 
--- Removes deliveries from the queue, then gives others a place there or changes it.
+-- Removes deliveries from the queue, then gives others a place there or changes it; those that are checked only when their
+-- event was stored.
 CREATE FUNCTION patchbay_queue(
 	gone_links bigint[], gone bigint[],
-	links bigint[], deliveries bigint[], events bigint[], dues timestamptz[], spares bigint[], tries integer[], useds integer[], threads bytea[]
+	links bigint[], deliveries bigint[], events bigint[], dues timestamptz[], spares bigint[], tries integer[], useds integer[], threads bytea[],
+	checks boolean[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	touched record;
@@ -230,9 +232,11 @@ BEGIN
 	FROM (SELECT * FROM removed UNION ALL SELECT * FROM moved) AS x WHERE thread IS NOT NULL;
 	IF links <> '{}' THEN
 		INSERT INTO queue (link, delivery, event, due, spared, attempts, used, thread, blocked)
-		SELECT n.*, n.thread IS NOT NULL
-		FROM unnest(links, deliveries, events, dues, spares, tries, useds, threads) AS n (link, delivery, event, due, spared, attempts, used, thread)
-		ORDER BY link, delivery
+		SELECT n.link, n.delivery, n.event, n.due, n.spared, n.attempts, n.used, n.thread, n.thread IS NOT NULL
+		FROM unnest(links, deliveries, events, dues, spares, tries, useds, threads, checks)
+			AS n (link, delivery, event, due, spared, attempts, used, thread, checked)
+		WHERE NOT n.checked OR EXISTS (SELECT FROM event WHERE id = n.event)
+		ORDER BY n.link, n.delivery
 		ON CONFLICT (link, delivery) DO UPDATE SET event = excluded.event, due = excluded.due,
 			spared = coalesce(excluded.spared, queue.spared), attempts = excluded.attempts, used = excluded.used,
 			thread = excluded.thread, blocked = excluded.blocked;

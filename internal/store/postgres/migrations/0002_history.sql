@@ -27,3 +27,16 @@ CREATE TABLE late (id bigint NOT NULL PRIMARY KEY);
 
 -- Lists of everything that waits, and the look whether something of an old event does.
 CREATE INDEX queue_delivery ON queue (delivery);
+
+-- patchbay_fence for a transaction that stores events: these, the lowest identifier first. What of them lies below next is
+-- put into late.
+CREATE FUNCTION patchbay_begin(my_number integer, my_incarnation bigint, events bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	below bigint;
+BEGIN
+	PERFORM patchbay_fence(my_number, my_incarnation);
+	SELECT next INTO below FROM history_mark;
+	IF events[1] < below THEN
+		INSERT INTO late SELECT id FROM unnest(events) AS id WHERE id < below ON CONFLICT DO NOTHING;
+	END IF;
+END $$;
