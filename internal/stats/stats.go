@@ -93,7 +93,7 @@ func (s *Service) Accepted(e *patchbay.Event) {
 	}
 }
 
-// Attempted counts an attempt and, where the delivery's state says that it has succeeded, that it did so so long after
+// Attempted counts an attempt and, where the delivery's state says that it has succeeded, that this was a time of took after
 // its event was received.
 func (s *Service) Attempted(d *patchbay.Delivery, e *patchbay.Event, took time.Duration) {
 	if s != nil {

@@ -204,6 +204,14 @@ func (c *conn) checkpoint(mode int32) error {
 	return nil
 }
 
+// interrupt ends what the connection is doing with an error. It may be called by any goroutine while the connection is
+// open.
+func (c *conn) interrupt() {
+	tls := libc.NewTLS()
+	defer tls.Close()
+	lib.Xsqlite3_interrupt(tls, c.db)
+}
+
 // stmt is a prepared statement. Parameters count from 1, columns from 0, as in SQLite.
 type stmt struct {
 	c     *conn
