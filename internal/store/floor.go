@@ -105,6 +105,13 @@ func (f *Floor) advance() {
 	f.head = 0
 }
 
+// Open reports whether any delivery is known to memory only.
+func (f *Floor) Open() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.head < len(f.ring)
+}
+
 // Value returns the floor.
 func (f *Floor) Value() patchbay.EventID {
 	f.mu.Lock()

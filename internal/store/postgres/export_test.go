@@ -11,6 +11,7 @@ import (
 func SmallOptions() Options {
 	l := defaultLimits()
 	l.batchAccepts, l.batchOutcomes, l.floorEvery, l.floorBehind, l.recoverStep, l.claimPage = 5, 7, 0, 0, 3, 2
+	l.indexEvents, l.indexEvery, l.indexBehind = 16, 3*time.Millisecond, 0
 	return Options{limits: l}
 }
 
@@ -91,3 +92,6 @@ func (s *Store) Abandon(w *Wires) {
 		s.pool.Close()
 	})
 }
+
+// Written returns how many transactions the writers have committed.
+func (s *Store) Written() int64 { return s.w.stats.commits.Load() }

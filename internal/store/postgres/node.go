@@ -40,7 +40,8 @@ func (s *Store) enter(ctx context.Context, c *pgx.Conn, highest int64) error {
 			return err
 		}
 		err := tx.QueryRow(ctx, `SELECT n FROM generate_series(0, $1 - 1) AS n
-			WHERE NOT EXISTS (SELECT FROM node WHERE number = n AND state <> 'gone') ORDER BY n LIMIT 1`, patchbay.MaxNodes).Scan(&s.self.Number)
+			WHERE NOT EXISTS (SELECT FROM node WHERE number = n AND state <> 'gone')
+			ORDER BY EXISTS (SELECT FROM node WHERE number = n AND name = $2) DESC, n LIMIT 1`, patchbay.MaxNodes, s.o.Name).Scan(&s.self.Number)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return fmt.Errorf("%d nodes share it already, which is as many as identifiers can tell apart", patchbay.MaxNodes)
 		}
@@ -101,13 +102,21 @@ func fence(ctx context.Context, c *pgx.Conn, id ident, silent time.Duration) (fe
 	return fenced, err
 }
 
-// leave says that this node ends: what it has in memory is anybody's from now on.
+// leave says that this node ends. What it has in memory is anybody's from now on; when that is nothing, its number and its
+// shards are free at once.
 func (s *Store) leave(ctx context.Context) error {
 	return s.write(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "UPDATE floor SET event = $2 WHERE number = $1", s.self.Number, int64(s.floor.Value())); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, "UPDATE node SET state = 'fenced' WHERE number = $1 AND incarnation = $2", s.self.Number, s.self.Incarnation)
+		state := nodeFenced
+		if !s.floor.Open() {
+			state = nodeGone
+			if _, err := tx.Exec(ctx, "UPDATE shard SET owner = NULL WHERE owner = $1", s.self.Number); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, "UPDATE node SET state = $3 WHERE number = $1 AND incarnation = $2", s.self.Number, s.self.Incarnation, state)
 		return err
 	})
 }

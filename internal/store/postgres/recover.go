@@ -72,7 +72,7 @@ func (s *Store) requeue(ctx context.Context, tx pgx.Tx, events []lostEvent, now 
 		for i, t := range e.targets {
 			d := patchbay.DeliveryAt(e.id, i+1)
 			switch k := all[int64(d)]; {
-			case k.queued || k.state.Final():
+			case k.queued || k.state != "" && k.state.Final():
 			case d < before[t.Link]:
 				dropped = append(dropped, store.Outcome{
 					Delivery: d, Event: e.id, Link: t.Link, State: patchbay.DeliveryCancelled, Attempt: patchbay.Attempt{At: now, Error: droppedError},
