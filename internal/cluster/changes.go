@@ -165,6 +165,13 @@ func (m *Member) looking(ctx context.Context) {
 	})
 }
 
+// Announce makes changes known to the other nodes.
+func (m *Member) Announce(ctx context.Context, changes []store.Change) error {
+	err := m.store.Announce(ctx, changes)
+	m.fence(err)
+	return err
+}
+
 // wakes are links whose owners are to be told.
 type wakes struct {
 	mu    sync.Mutex

@@ -117,6 +117,10 @@ type Options struct {
 	Stats Stats
 	// Metrics counts calls and answers /metrics; nil means neither.
 	Metrics *obs.Metrics
+	// Nodes answers /v1/nodes; nil means that there is no such route.
+	Nodes Nodes
+	// Node is the number of the node that answers, which /readyz says; nil where there can be only one.
+	Node *int
 	// Ready returns nil when the installation can take events, else the reason; nil means always.
 	Ready func(context.Context) error
 	// Log gets what callers must not see; nil means nowhere.
@@ -197,6 +201,9 @@ func (a *api) prepare() error {
 		a.statsRoutes()
 	}
 	a.streamRoutes()
+	if a.Nodes != nil {
+		a.nodeRoutes()
+	}
 	a.operatorRoutes()
 	return a.document.finish()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/patchbay/patchbay/integration"
 	"github.com/patchbay/patchbay/internal/access"
 	"github.com/patchbay/patchbay/internal/catalog"
+	"github.com/patchbay/patchbay/internal/cluster"
 	"github.com/patchbay/patchbay/internal/deliver"
 	"github.com/patchbay/patchbay/internal/ingest"
 	"github.com/patchbay/patchbay/internal/links"
@@ -138,6 +139,9 @@ var names = map[reflect.Type]string{
 	reflect.TypeFor[stats.Lanes]():              "StatsLanes",
 	reflect.TypeFor[stats.Database]():           "StatsDatabase",
 	reflect.TypeFor[stats.Backlog]():            "StatsBacklog",
+	reflect.TypeFor[nodesAnswer]():              "NodeList",
+	reflect.TypeFor[cluster.NodeView]():         "Node",
+	reflect.TypeFor[readyAnswer]():              "Ready",
 	reflect.TypeFor[settingsInput]():            "IntegrationTest",
 	reflect.TypeFor[inlineConsumer]():           "OAuthConsumer",
 	reflect.TypeFor[huma.ErrorModel]():          unusedError,

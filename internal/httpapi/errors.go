@@ -73,7 +73,7 @@ func (a *api) problem(ctx context.Context, method, path string, err error) *prob
 	code, message := e.Code, e.Message
 	switch status := statusOf(code); {
 	case status != http.StatusInternalServerError:
-	case errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrClosed):
+	case errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrClosed) || errors.Is(err, store.ErrFenced):
 		code, message = patchbay.CodeUnavailable, "nothing was accepted: the database cannot take writes at the moment; try again later"
 		a.Log.LogAttrs(ctx, slog.LevelWarn, "refused: the database cannot take writes", slog.String("method", method),
 			slog.String("path", path), slog.Any("error", err))

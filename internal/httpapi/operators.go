@@ -16,9 +16,15 @@ import (
 	"github.com/patchbay/patchbay/internal/store"
 )
 
-// healthAnswer is what /healthz and /readyz answer when all is well.
+// healthAnswer is what /healthz answers when all is well.
 type healthAnswer struct {
 	Status string `json:"status" enum:"ok"`
+}
+
+// readyAnswer is what /readyz answers when all is well.
+type readyAnswer struct {
+	Status string `json:"status" enum:"ok"`
+	Node   *int   `json:"node,omitempty" doc:"The number of the node that answered, where several share a database."`
 }
 
 // operatorRoutes registers what those need who run the installation.
@@ -28,7 +34,7 @@ func (a *api) operatorRoutes() {
 	a.plain(&huma.Operation{OperationID: "health", Method: http.MethodGet, Path: "/healthz", Summary: "Is the process alive?", Tags: []string{tagOperators},
 		Security: d.open(), Responses: map[string]*huma.Response{"200": ok}}, a.health)
 	a.plain(&huma.Operation{OperationID: "ready", Method: http.MethodGet, Path: "/readyz", Summary: "Can it take events?", Tags: []string{tagOperators},
-		Security: d.open(), Responses: map[string]*huma.Response{"200": ok, "503": jsonResponse("It cannot; error says why.", schemaOf[problem](d), exampleUnavailable)}}, a.ready)
+		Security: d.open(), Responses: map[string]*huma.Response{"200": jsonResponse("It can.", schemaOf[readyAnswer](d), readyAnswer{"ok", new(int)}), "503": jsonResponse("It cannot; error says why.", schemaOf[problem](d), exampleUnavailable)}}, a.ready)
 	text := func(kind string) map[string]*huma.MediaType {
 		return map[string]*huma.MediaType{kind: {Schema: &huma.Schema{Type: huma.TypeString}}}
 	}
@@ -53,7 +59,7 @@ func (a *api) ready(w http.ResponseWriter, r *http.Request) {
 	err := a.Ready(r.Context())
 	if err == nil {
 		a.unready.Store(nil)
-		writeJSON(w, http.StatusOK, healthAnswer{"ok"})
+		writeJSON(w, http.StatusOK, readyAnswer{"ok", a.Node})
 		return
 	}
 	var own *patchbay.Error

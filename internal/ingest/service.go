@@ -322,7 +322,7 @@ func Takes(d *integration.Definition, t *catalog.Type) bool {
 
 // storeError turns a store's error into one for callers.
 func storeError(doing string, err error) error {
-	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrClosed) {
+	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrClosed) || errors.Is(err, store.ErrFenced) {
 		return &patchbay.Error{Code: patchbay.CodeUnavailable, RetryAfter: 5, Err: err,
 			Message: "the event was not accepted, because the database cannot take writes at the moment: send it again in a few seconds"}
 	}
