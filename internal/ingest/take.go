@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"time"
 
 	"github.com/patchbay/patchbay"
@@ -94,7 +95,7 @@ func (s *Service) Take(ctx context.Context, c *access.Caller, m *Message) (Recei
 	case existing == nil:
 		return Receipt{Event: event.ID, Deliveries: n}, nil
 	case existing.Body != idem.Body:
-		return Receipt{}, patchbay.Errorf(patchbay.CodeConflict, "the id %q belongs to another event of this source", clip(in.id))
+		return Receipt{}, patchbay.Errorf(patchbay.CodeConflict, "id %q: %w", clip(in.id), errOtherEvent)
 	}
 	s.deduplicated(event)
 	return Receipt{Event: existing.Event, Deliveries: existing.Deliveries, Replayed: true}, nil
@@ -103,11 +104,13 @@ func (s *Service) Take(ctx context.Context, c *access.Caller, m *Message) (Recei
 // Final reports whether an error of Take says something about the message, which is the same at the next time.
 func Final(err error) bool {
 	switch patchbay.CodeOf(err) {
-	case patchbay.CodeInvalidRequest, patchbay.CodePayloadTooLarge, patchbay.CodeForbidden, patchbay.CodeConflict:
+	case patchbay.CodeInvalidRequest, patchbay.CodePayloadTooLarge, patchbay.CodeForbidden:
 		return true
 	}
-	return false
+	return errors.Is(err, errOtherEvent) // other conflicts pass: a tenant is being erased
 }
+
+var errOtherEvent = errors.New("another event of this source has this id, with other content")
 
 // call takes the message apart.
 func (m *Message) call() (*call, error) {
