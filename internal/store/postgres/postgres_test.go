@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -106,4 +107,15 @@ func copied(t *testing.T, now func() time.Time) string {
 	server.SQL(t, "postgres", "CREATE DATABASE "+name+" OWNER "+pgtest.Role+" TEMPLATE template_patchbay STRATEGY wal_log")
 	t.Cleanup(func() { server.SQL(t, "postgres", "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
 	return server.URL(name)
+}
+
+// TestMain has random tests run fewer times: each opens a database, several times.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	set := false
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "rapid.checks" })
+	if !set {
+		_ = flag.Set("rapid.checks", "15")
+	}
+	m.Run()
 }
