@@ -157,7 +157,9 @@ func TestBackupAndRestoreRefuse(t *testing.T) {
 		return b
 	})
 	half := write("half", func(b []byte) []byte { return b[:len(b)/2] })
-	text := write("text", func([]byte) []byte { return []byte("not a database at all, but long enough to look at it, twice over, so that it is 100 bytes long") })
+	text := write("text", func([]byte) []byte {
+		return []byte("not a database at all, but long enough to look at it, twice over, so that it is 100 bytes long")
+	})
 	newer := write("newer", func(b []byte) []byte { b[63] = 99; return b })
 	other := write("other", func(b []byte) []byte { b[68] = 1; return b })
 	for _, tc := range []struct{ file, want string }{
