@@ -18,6 +18,7 @@ import (
 	"github.com/patchbay/patchbay/integration"
 	"github.com/patchbay/patchbay/internal/access"
 	"github.com/patchbay/patchbay/internal/catalog"
+	"github.com/patchbay/patchbay/internal/cluster"
 	"github.com/patchbay/patchbay/internal/config"
 	"github.com/patchbay/patchbay/internal/deliver"
 	"github.com/patchbay/patchbay/internal/eventtypes"
@@ -30,7 +31,6 @@ import (
 	"github.com/patchbay/patchbay/internal/outbound"
 	"github.com/patchbay/patchbay/internal/stats"
 	"github.com/patchbay/patchbay/internal/store"
-	"github.com/patchbay/patchbay/internal/store/sqlite"
 	"github.com/patchbay/patchbay/internal/stream"
 )
 
@@ -42,6 +42,9 @@ const (
 	idleTimeout = 2 * time.Minute
 	maxHeader   = 64 << 10
 )
+
+// fencedGrace is how long a node that the others took for dead may take to end what it has begun.
+const fencedGrace = 2 * time.Second
 
 // Options configure an App.
 type Options struct {
@@ -66,12 +69,16 @@ type App struct {
 	log          *slog.Logger
 	integrations map[string]integration.Integration
 
-	store   store.Store
+	store store.Store
+	// member is nil where the database is not shared; self is this node.
+	member  *cluster.Member
+	self    store.Node
 	engine  *deliver.Engine
 	links   *links.Service
 	ingest  *ingest.Service
 	keys    *access.Keys
 	jobs    *jobs.Service
+	types   *eventtypes.Service
 	catalog *catalog.Catalog
 	hub     *stream.Hub
 	metrics *obs.Metrics
@@ -137,23 +144,6 @@ func (a *App) start(ctx context.Context) error {
 	return nil
 }
 
-func (a *App) openStore(ctx context.Context) error {
-	for _, w := range a.config.Warnings() {
-		a.log.Warn(w)
-	}
-	if err := os.MkdirAll(a.config.Data, 0o700); err != nil {
-		return fmt.Errorf("the data directory %s cannot be made: %w", a.config.Data, err)
-	}
-	a.metrics = obs.NewMetrics(obs.MetricsOptions{Version: a.o.Version, Gauges: a.gauges()})
-	s, err := sqlite.Open(ctx, sqlite.Options{Dir: a.config.Data, Now: a.o.Now, Log: a.log, OnCommit: a.committed})
-	if err != nil {
-		return err
-	}
-	a.store = s
-	a.down.Push("the database", func(context.Context) error { return s.Close() })
-	return nil
-}
-
 func (a *App) openCatalog(ctx context.Context) error {
 	stored, err := a.store.AllTypes(ctx)
 	if err != nil {
@@ -178,10 +168,14 @@ func (a *App) openServices(ctx context.Context) error {
 
 	a.hub = &stream.Hub{}
 	watch := &observer{hub: a.hub, metrics: a.metrics, now: a.o.Now}
-	a.engine = deliver.New(deliver.Options{
+	sending := deliver.Options{
 		Store: a.store, Client: client, Catalog: rendering{a.catalog}, Notify: a.notice, Observer: watch, Log: a.log,
 		Now: a.o.Now, Random: a.o.RetryJitter, PublicURL: a.config.PublicURL,
-	})
+	}
+	if a.member != nil {
+		sending.Cluster, sending.Announce = a.member, a.member.Announce
+	}
+	a.engine = deliver.New(sending)
 	watch.owner = a.engine.Scope
 	a.openStatistics()
 	watch.stats = a.stats
@@ -202,17 +196,21 @@ func (a *App) openServices(ctx context.Context) error {
 		return err
 	}
 	a.openJobs(deliveries)
-	types := eventtypes.New(a.catalog, a.store)
-	a.handler, err = httpapi.New(httpapi.Options{
-		Ingest: a.ingest, Links: a.links, Deliveries: deliveries, Catalog: a.catalog, EventTypes: types, Keys: a.keys,
+	a.types = eventtypes.New(a.catalog, a.store)
+	routes := httpapi.Options{
+		Ingest: a.ingest, Links: a.links, Deliveries: deliveries, Catalog: a.catalog, EventTypes: a.types, Keys: a.keys,
 		Access: access.NewAuthenticator(access.AuthenticatorOptions{
 			Keys: a.keys, SigningKey: a.config.SigningKey, Development: a.config.Dev, Now: a.o.Now,
 		}),
 		Stats: a.statsRoutes(), Jobs: a.jobRoutes(),
-		Integrations: a.o.Integrations, Stream: a.hub, Metrics: a.metrics, Ready: a.store.Healthy, Log: a.log,
+		Integrations: a.o.Integrations, Stream: a.hub, Metrics: a.metrics, Ready: a.ready, Nodes: a.nodes(), Log: a.log,
 		Development: a.config.Dev, CORSOrigins: a.config.CORSOrigin, TrustedProxies: a.config.TrustedProxies,
 		Version: a.o.Version, PublicURL: a.config.PublicURL,
-	})
+	}
+	if a.member != nil {
+		routes.Node = &a.self.Number
+	}
+	a.handler, err = httpapi.New(routes)
 	return err
 }
 
@@ -247,6 +245,9 @@ func (a *App) recover(ctx context.Context) error {
 		return err
 	}
 	a.down.Push("deliveries", a.engine.Stop)
+	if err := a.joined(ctx); err != nil {
+		return err
+	}
 	if err := a.runJobs(ctx); err != nil {
 		return err
 	}
@@ -281,13 +282,29 @@ func (a *App) firstKey(ctx context.Context) error {
 	return nil
 }
 
-func (a *App) listen(ctx context.Context) error {
+// bind takes the address that is served on, unless it is taken already.
+func (a *App) bind(ctx context.Context) error {
+	if a.listener != nil {
+		return nil
+	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", a.config.Listen)
 	if err != nil {
 		return fmt.Errorf("%s cannot be served on: %w; choose another address with --listen", a.config.Listen, err)
 	}
 	a.listener = l
+	a.down.Push("the address", func(context.Context) error {
+		_ = l.Close() // the server has closed it, if there was one
+		return nil
+	})
+	return nil
+}
+
+func (a *App) listen(ctx context.Context) error {
+	if err := a.bind(ctx); err != nil {
+		return err
+	}
+	l := a.listener
 	server := &http.Server{
 		Handler: a.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
@@ -328,9 +345,19 @@ func (a *App) Handler() http.Handler { return a.handler }
 // rest is handed back to the queue. A second call returns what the first did.
 func (a *App) Stop(ctx context.Context) error {
 	a.stopOnce.Do(func() {
-		ctx, cancel := context.WithTimeout(ctx, time.Duration(a.config.Grace))
+		grace := time.Duration(a.config.Grace)
+		if a.fenced() { // others send what is under way here
+			grace = min(grace, fencedGrace)
+		}
+		ctx, cancel := context.WithTimeout(ctx, grace)
 		defer cancel()
+		if a.member != nil {
+			a.member.Leave() // the others begin with what waits while this node ends what it has begun
+		}
 		a.stopErr = a.down.Stop(ctx)
+		if a.fenced() {
+			a.stopErr = unfenced(a.stopErr)
+		}
 	})
 	return a.stopErr
 }

@@ -56,6 +56,7 @@ func start(t *testing.T, o app.Options, change ...func(*config.Config)) *server 
 	o.Config.Listen = "127.0.0.1:0"
 	o.Config.EgressAllow = config.Networks{netip.MustParsePrefix("127.0.0.0/8")}
 	o.Config.SigningKey = signingKey
+	o.Config.Database = databaseFor(t, o.Config.Data)
 	for _, c := range change {
 		c(&o.Config)
 	}

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"os"
@@ -10,8 +9,6 @@ import (
 	"github.com/patchbay/patchbay/internal/cli"
 	"github.com/patchbay/patchbay/internal/config"
 	"github.com/patchbay/patchbay/internal/obs"
-	"github.com/patchbay/patchbay/internal/store"
-	"github.com/patchbay/patchbay/internal/store/sqlite"
 )
 
 // gcPercent trades memory for time: what lives in memory is small (some ten megabytes) and what is collected is
@@ -38,9 +35,7 @@ func Main(o Options) {
 		Logger: func(w io.Writer, c config.Config) (*slog.Logger, error) {
 			return obs.NewLogger(w, obs.LogOptions{Format: c.LogFormat, Level: c.LogLevel})
 		},
-		OpenStore: func(ctx context.Context, c config.Config) (store.Store, error) {
-			return sqlite.Open(ctx, sqlite.Options{Dir: c.Data})
-		},
+		OpenStore: openForTools,
 	})
 }
 
