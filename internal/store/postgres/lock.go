@@ -15,6 +15,8 @@ const (
 	lockMigrate   = 1885430381
 	lockPartition = 1885430384
 	lockIndex     = 1885430377
+	// lockPrune is held by whoever deletes what is no longer kept, a step at a time.
+	lockPrune = 1885430391
 	// lockThread, with patchbay_thread, is held by whoever changes what of a thread waits. Only in patchbay_turn.
 	lockThread = 1885430388
 	// lockTakeOver, with a node's number, is held by whoever takes over what that node had in memory.

@@ -53,6 +53,7 @@ type Store struct {
 
 	w     *writer
 	floor store.Floor
+	prune pruner
 
 	closing sync.Once
 	closed  chan struct{}

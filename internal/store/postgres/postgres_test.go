@@ -62,6 +62,7 @@ func (h *harness) opened(s store.Store) opened {
 
 func (h *harness) harness() storetest.Harness {
 	return storetest.Harness{
+		Whole: 24 * time.Hour,
 		Open: func(t *testing.T, now func() time.Time) store.Store {
 			o := h.o
 			o.URL, o.Now, o.Name = copied(t, now), now, "a"

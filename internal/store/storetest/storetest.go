@@ -18,7 +18,7 @@ import (
 	"github.com/patchbay/patchbay/internal/store"
 )
 
-// Harness gives the suite databases. All three fields are needed.
+// Harness gives the suite databases. The functions are needed.
 type Harness struct {
 	// Open opens an empty database that goes by the clock, and closes it when the test ends.
 	Open func(t *testing.T, now func() time.Time) store.Store
@@ -27,6 +27,9 @@ type Harness struct {
 	// Crash opens the database of a store again as it is after the store's process was killed: what the store has only
 	// in memory is lost. The store itself is not used any more.
 	Crash func(t *testing.T, s store.Store) store.Store
+	// Whole is how much the store deletes as one: it keeps events for up to that much longer, and its byte budget takes
+	// nothing less. 0 is for stores that delete event by event.
+	Whole time.Duration
 }
 
 // test is one test of the suite.
