@@ -27,8 +27,8 @@ const (
 	// rememberFor is how long a message may come again and be known: a broker redelivers within minutes, but an
 	// installation may have been stopped over a weekend.
 	rememberFor = 7 * 24 * time.Hour
-	// ackWait is when the broker gives a message to another node that nobody has acknowledged.
-	ackWait = 30 * time.Second
+	// DefaultAckWait is when the broker gives a message to another node that nobody has acknowledged.
+	DefaultAckWait = 30 * time.Second
 	// asking bounds one question to the broker.
 	asking = 10 * time.Second
 	// look is how often the broker is asked what waits.
@@ -59,6 +59,8 @@ type Options struct {
 	DeadLetter string
 	// InFlight is how many messages are taken in at the same time; 0 means DefaultInFlight, 1 keeps the stream's order.
 	InFlight int
+	// AckWait is when a consumer that is made here gives a message out again; 0 means DefaultAckWait.
+	AckWait time.Duration
 
 	Ingest source.Ingest
 	// Log is where to log; nil discards.
@@ -88,6 +90,9 @@ func New(o Options) (*Source, error) {
 	}
 	if o.InFlight <= 0 {
 		o.InFlight = DefaultInFlight
+	}
+	if o.AckWait <= 0 {
+		o.AckWait = DefaultAckWait
 	}
 	if o.URL == "" || o.Stream == "" {
 		return nil, fmt.Errorf("the source %s needs the url of the broker and the name of a stream", o.Name)
@@ -161,7 +166,6 @@ func (s *Source) Stop(ctx context.Context) error {
 			s.err = ctx.Err()
 		}
 		s.conn.Close()
-		wait.Wait()
 	})
 	return s.err
 }
@@ -238,7 +242,7 @@ func (s *Source) consumer(ctx context.Context, js jetstream.JetStream) (jetstrea
 		return nil, nil, fmt.Errorf("the stream %s cannot be looked at: %w", s.o.Stream, err)
 	}
 	want := jetstream.ConsumerConfig{
-		Durable: s.o.Consumer, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: 8 * s.o.InFlight,
+		Durable: s.o.Consumer, AckPolicy: jetstream.AckExplicitPolicy, AckWait: s.o.AckWait, MaxDeliver: -1, MaxAckPending: 8 * s.o.InFlight,
 		DeliverPolicy: jetstream.DeliverAllPolicy, FilterSubjects: s.o.Subjects, Metadata: map[string]string{managed: managedBy},
 		Description: "events for Patchbay",
 	}

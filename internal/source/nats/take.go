@@ -83,7 +83,7 @@ func (t *taking) refuse(msg jetstream.Msg, meta *jetstream.MsgMetadata, why erro
 	t.o.Log.Warn("a message was refused: it can never be accepted", "subject", msg.Subject(), "stream", meta.Stream,
 		"sequence", meta.Sequence.Stream, "reason", why.Error())
 	reason := strings.Join(strings.Fields(why.Error()), " ") // one line
-	t.said(msg.TermWithReason(reason[:min(len(reason), 200)]), msg)
+	t.said(msg.TermWithReason(strings.ToValidUTF8(reason[:min(len(reason), 200)], "")), msg)
 }
 
 // bury publishes a refused message to the dead-letter subject. Of a stream there, the broker confirms that it is kept.
