@@ -86,6 +86,10 @@ type App struct {
 	// counting is stats, for the database's writer, which is there before it.
 	counting atomic.Pointer[stats.Service]
 	handler  http.Handler
+	// stopping is closed before the HTTP server stops. feeding is sources, for metrics, once they are all started.
+	stopping chan struct{}
+	sources  []fed
+	feeding  atomic.Pointer[[]fed]
 
 	down     lifecycle.Stack
 	listener net.Listener
@@ -109,7 +113,7 @@ func New(o Options) (*App, error) {
 		clock = time.Now
 	}
 	o.Now = func() time.Time { return clock().UTC() } // what is shown is in UTC, also before it has been in the store
-	a := &App{o: o, config: o.Config.WithDefaults(), log: o.Log, integrations: map[string]integration.Integration{}}
+	a := &App{o: o, config: o.Config.WithDefaults(), log: o.Log, integrations: map[string]integration.Integration{}, stopping: make(chan struct{})}
 	for _, i := range o.Integrations {
 		key := i.Definition().Key
 		if _, twice := a.integrations[key]; twice {
@@ -135,7 +139,7 @@ func (a *App) Start(ctx context.Context) error {
 
 func (a *App) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		a.openStore, a.openCatalog, a.openServices, a.recover, a.firstKey, a.listen,
+		a.openStore, a.openCatalog, a.openServices, a.recover, a.firstKey, a.listen, a.startSources,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -205,7 +209,7 @@ func (a *App) openServices(ctx context.Context) error {
 		Stats: a.statsRoutes(), Jobs: a.jobRoutes(),
 		Integrations: a.o.Integrations, Stream: a.hub, Metrics: a.metrics, Ready: a.ready, Nodes: a.nodes(), Log: a.log,
 		Development: a.config.Dev, CORSOrigins: a.config.CORSOrigin, TrustedProxies: a.config.TrustedProxies,
-		Version: a.o.Version, PublicURL: a.config.PublicURL,
+		Version: a.o.Version, PublicURL: a.config.PublicURL, Stopping: a.stopping,
 	}
 	if a.member != nil {
 		routes.Node = &a.self.Number
@@ -316,7 +320,8 @@ func (a *App) listen(ctx context.Context) error {
 		}
 	})
 	a.down.Push("the HTTP server", func(ctx context.Context) error {
-		a.hub.Close() // live streams end by themselves, so that they do not use up the grace
+		close(a.stopping)
+		a.hub.Close() // live streams and batches end by themselves, so that they do not use up the grace
 		err := server.Shutdown(ctx)
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = server.Close()

@@ -85,6 +85,7 @@ func (a *App) gauges() obs.Gauges {
 			}
 		},
 		Links:    func() float64 { return float64(a.engine.Load().Lanes) },
+		Sources:  a.sourceFigures,
 		Watchers: func() float64 { return float64(a.hub.Subscribers()) },
 		Node: func() int {
 			if shared, ok := a.store.(store.Cluster); ok {

@@ -32,6 +32,8 @@ type Gauges struct {
 	Watchers func() float64
 	// Node is this node's number; nil where there is only one.
 	Node func() int
+	// Sources describes what events come from beside the API.
+	Sources func() []SourceFigures
 	// Store describes the database.
 	Store func() (StoreFigures, error)
 }
@@ -65,7 +67,7 @@ var (
 // Describe implements prometheus.Collector.
 func (s state) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{queuedDesc, oldestDesc, inFlightDesc, lanesDesc, linksDesc, nodeDesc, watchersDesc, bytesDesc,
-		commitsDesc, committedDesc, busyDesc} {
+		commitsDesc, committedDesc, busyDesc, sourceMessagesDesc, sourcePendingDesc, sourceLagDesc, sourceConnectedDesc} {
 		ch <- d
 	}
 }
@@ -90,6 +92,7 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 	if s.Node != nil {
 		ch <- prometheus.MustNewConstMetric(nodeDesc, prometheus.GaugeValue, 1, strconv.Itoa(s.Node()))
 	}
+	s.collectSources(ch)
 	s.collectStore(ch)
 }
 
