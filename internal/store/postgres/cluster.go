@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -90,6 +91,7 @@ func (s *Store) ClaimShards(ctx context.Context, n int) (out []int, err error) {
 		out, err = pgx.CollectRows(rows, pgx.RowTo[int])
 		return err
 	})
+	slices.Sort(out)
 	return out, err
 }
 

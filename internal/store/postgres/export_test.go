@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // SmallOptions returns options with which everything that happens now and then happens all the time.
@@ -95,3 +97,17 @@ func (s *Store) Abandon(w *Wires) {
 
 // Written returns how many transactions the writers have committed.
 func (s *Store) Written() int64 { return s.w.stats.commits.Load() }
+
+// Fence fences another node.
+func (s *Store) Fence(ctx context.Context, other *Store) error {
+	return s.query(ctx, func(c *pgx.Conn) error {
+		_, err := fence(ctx, c, ident{other.self.Number, other.self.Incarnation}, 0)
+		return err
+	})
+}
+
+// FinishStep does one step of taking another node over.
+func (s *Store) FinishStep(ctx context.Context, other *Store) error {
+	_, _, err := s.finish(ctx, ident{other.self.Number, other.self.Incarnation}, time.Now())
+	return err
+}

@@ -224,9 +224,11 @@ func (h *hot) work() {
 // that are left in the batch are to be given back.
 func (h *hot) conclude(b *batch, err error) error {
 	var doubt doubtError
-	if errors.As(err, &doubt) {
+	for attempt := 1; errors.As(err, &doubt); attempt++ {
 		if err = h.resolve(b, doubt.error); err == nil {
 			b.fresh = b.fresh[:0] // that answer may have been lost
+		} else if errors.Is(err, errLost) && attempt < writeAttempts && !b.empty() {
+			err = h.commit(b) // nothing was stored: the connection may have been dead for long
 		}
 	}
 	switch {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/patchbay/patchbay"
@@ -54,6 +55,7 @@ type Store struct {
 	w     *writer
 	floor store.Floor
 	prune pruner
+	erase eraser
 
 	closing sync.Once
 	closed  chan struct{}
@@ -76,26 +78,30 @@ func (s *Store) isClosed() bool {
 
 // read runs f with a transaction that sees one state of the database throughout.
 func (s *Store) read(ctx context.Context, f func(pgx.Tx) error) error {
-	return s.with(ctx, func(c *pgx.Conn) error {
+	return s.retrying(ctx, func(c *pgx.Conn) error {
 		return pgx.BeginTxFunc(ctx, c, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, f)
-	})
+	}, nil)
 }
 
 // query runs f with a connection on which every statement is a transaction of its own. It is for reads of one statement.
-func (s *Store) query(ctx context.Context, f func(*pgx.Conn) error) error { return s.with(ctx, f) }
+func (s *Store) query(ctx context.Context, f func(*pgx.Conn) error) error { return s.retrying(ctx, f, nil) }
 
 // write runs f in a transaction of this node: when the node was fenced nothing is stored and the error is store.ErrFenced.
-// f may run more than once. An error of the connection leaves open whether the transaction was committed.
+// f may run more than once. An error of the connection while the transaction ends leaves open whether it was committed.
 func (s *Store) write(ctx context.Context, f func(pgx.Tx) error) error {
 	for attempt := 1; ; attempt++ {
-		err := s.with(ctx, func(c *pgx.Conn) error {
+		ending := false
+		err := s.retrying(ctx, func(c *pgx.Conn) error {
 			return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+				ending = false
 				if _, err := tx.Exec(ctx, "SELECT patchbay_fence($1, $2)", s.self.Number, s.self.Incarnation); err != nil {
 					return err
 				}
-				return f(tx)
+				err := f(tx)
+				ending = err == nil
+				return err
 			})
-		})
+		}, &ending)
 		if !collided(err) || attempt == writeAttempts {
 			return err
 		}
@@ -105,19 +111,30 @@ func (s *Store) write(ctx context.Context, f func(pgx.Tx) error) error {
 // writeAttempts is how often a transaction is tried that got in the way of another one.
 const writeAttempts = 5
 
-// with runs f with a connection of the pool. A connection that turns out to be dead before f did anything is replaced.
+// retrying is with, but when the connection was lost, as those are that a server which was restarted left behind, f is run
+// again with another one, unless ending says that it may have changed something.
+func (s *Store) retrying(ctx context.Context, f func(*pgx.Conn) error, ending *bool) error {
+	for attempt := 0; ; attempt++ {
+		err := s.with(ctx, f)
+		var connect *pgconn.ConnectError
+		if err == nil || !connectionLost(err) || errors.As(err, &connect) || attempt > int(s.pool.Config().MaxConns) || ending != nil && *ending {
+			return err
+		}
+	}
+}
+
+// with runs f with a connection of the pool.
 func (s *Store) with(ctx context.Context, f func(*pgx.Conn) error) error {
 	if s.isClosed() {
 		return store.ErrClosed
 	}
 	err := s.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return f(c.Conn()) })
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
-	}
-	if s.isClosed() {
+	case s.isClosed():
 		return store.ErrClosed
-	}
-	if ctx.Err() != nil {
+	case ctx.Err() != nil:
 		return ctx.Err()
 	}
 	return explain(err)
