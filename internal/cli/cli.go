@@ -41,6 +41,12 @@ type Installation interface {
 	Addr() string
 	// AdminKey returns the key that the first start made, and whether this was that start.
 	AdminKey() (token string, created bool)
+	// Database describes the database, without its secrets, and Node is the number of this node at it.
+	Database() string
+	Node() int
+	// Fenced is closed when the other nodes took this one for dead: it must be stopped, and another one may be started
+	// in its place. nil where there are no other nodes.
+	Fenced() <-chan struct{}
 	// Stop ends it in order; ctx bounds how long that takes.
 	Stop(ctx context.Context) error
 }
@@ -81,9 +87,11 @@ type root struct {
 	Links        linksCmd        `cmd:"" group:"look" help:"Look at links; make and change them."`
 	Integrations integrationsCmd `cmd:"" group:"look" help:"Look at integrations; try settings out."`
 	Keys         keysCmd         `cmd:"" group:"look" help:"API keys."`
+	Nodes        nodesCmd        `cmd:"" group:"look" help:"The processes that share the database, and what each holds."`
 	Stats        statsCmd        `cmd:"" group:"look" help:"How it went, and what is going on."`
 
 	Catalog catalogCmd `cmd:"" group:"tool" help:"Check catalog files; write documentation."`
+	Migrate migrateCmd `cmd:"" group:"tool" help:"Bring the database's tables up to date before the nodes of a new version start."`
 	Doctor  doctorCmd  `cmd:"" group:"tool" help:"Check this machine, its configuration and a running installation."`
 	Bench   benchCmd   `cmd:"" group:"tool" help:"Measure an installation beside a baseline in the same run."`
 	Version versionCmd `cmd:"" group:"tool" help:"Print the version."`

@@ -22,6 +22,7 @@ import (
 	"github.com/patchbay/patchbay/internal/config"
 	"github.com/patchbay/patchbay/internal/console"
 	"github.com/patchbay/patchbay/internal/outbound"
+	"github.com/patchbay/patchbay/internal/store/postgres"
 )
 
 const (
@@ -181,8 +182,12 @@ func wholeUnit(n int64) string {
 // databaseFile is the embedded database in the data directory.
 const databaseFile = "patchbay.db"
 
-// checkDatabase looks at the file only: opening it would bring an older one to this version.
-func checkDatabase(_ *program, c *config.Config) finding {
+// checkDatabase changes nothing: of the embedded database it looks at the file only, because opening it would bring an
+// older one to this version.
+func checkDatabase(p *program, c *config.Config) finding {
+	if c.PostgreSQL() {
+		return checkPostgreSQL(p, c)
+	}
 	name := filepath.Join(c.Data, databaseFile)
 	f, err := os.Open(name)
 	switch {
@@ -201,6 +206,37 @@ func checkDatabase(_ *program, c *config.Config) finding {
 		return bad("put back a copy of the database, or say with --data where it is", "%s is no SQLite database", name)
 	}
 	return fine("%s is an SQLite database of %s", name, wholeUnit(info.Size()))
+}
+
+// nodeConnections is about how many connections a node uses at full load.
+const nodeConnections = 12
+
+func checkPostgreSQL(p *program, c *config.Config) finding {
+	ctx, cancel := context.WithTimeout(p.ctx, doctorPatience)
+	defer cancel()
+	s, err := postgres.Inspect(ctx, c.Database.Reveal())
+	if err != nil {
+		return bad("check --database, the firewall and pg_hba.conf", "%s cannot be used: %v", c.DatabaseName(), err)
+	}
+	schema := fmt.Sprintf("schema number %d", s.Schema)
+	switch {
+	case s.Schema == 0:
+		schema = "it is empty; the first start makes its tables"
+	case len(s.Pending) > 0:
+		schema += fmt.Sprintf(", which the next start or `patchbay migrate` brings to number %d", s.Known)
+	}
+	what := fmt.Sprintf("%s is PostgreSQL %s with %d nodes; %s", c.DatabaseName(), s.Version, s.Nodes, schema)
+	switch {
+	case s.ReadOnly:
+		return bad("name the primary in --database, or all servers separated by commas", "%s takes no writes: it is a standby, or set so", c.DatabaseName())
+	case len(s.Unsafe) > 0:
+		return warning("turn them on: ALTER SYSTEM SET …; a power loss takes accepted events away otherwise", "%s; %s is off", what, strings.Join(s.Unsafe, ", "))
+	case s.Connections < nodeConnections*(s.Nodes+1):
+		return warning(fmt.Sprintf("raise max_connections: a node uses up to %d", nodeConnections), "%s; it takes %d connections", what, s.Connections)
+	case s.Skew.Abs() > maxSkew:
+		return warning("set both clocks; use NTP", "%s; its clock and this one are %s apart", what, console.Length(s.Skew.Abs()))
+	}
+	return fine("%s", what)
 }
 
 func checkFiles(*program, *config.Config) finding {
