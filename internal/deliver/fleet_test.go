@@ -206,6 +206,7 @@ func (v *via) Send(ctx context.Context, d *integration.Delivery) integration.Res
 	if v.m.invalid && time.Since(v.m.invalidAt) > 0 {
 		v.m.f.complain("node %d begins to send %s though the others may count it as dead", v.m.n, d.ID)
 	}
+	v.m.f.byNode[v.m.n] = append(v.m.f.byNode[v.m.n], d.Event.ID)
 	v.m.f.own.Unlock()
 	if f := v.m.f.known[d.ID]; f != nil {
 		f.by = v.m.n
@@ -223,6 +224,7 @@ type fleet struct {
 	own      sync.Mutex
 	owner    map[patchbay.LinkID]int // -1: nobody
 	wakes    int
+	byNode   [fleetNodes][]patchbay.EventID // what each has sent
 	attempts map[patchbay.LinkID][]time.Time
 }
 

@@ -223,14 +223,18 @@ func (s *Service) view(d *patchbay.Delivery) View {
 	return v
 }
 
-// reason says why a delivery ended without an attempt.
+// reason says why a delivery ended without an attempt. An attempt that was under way when a delivery was cancelled comes
+// after that decision.
 func reason(d *patchbay.Delivery) string {
 	if !d.State.Final() || d.State == patchbay.DeliverySucceeded {
 		return ""
 	}
-	if n := len(d.Attempts); n > 0 {
-		if last := &d.Attempts[n-1]; last.Verdict == "" {
-			return last.Error
+	for i := len(d.Attempts) - 1; i >= 0; i-- {
+		if a := &d.Attempts[i]; a.Verdict == "" {
+			return a.Error
+		}
+		if d.State != patchbay.DeliveryCancelled {
+			return ""
 		}
 	}
 	return ""
