@@ -38,6 +38,9 @@ type Options struct {
 	Now func() time.Time
 	// Log takes what nobody is waiting for, such as a lost connection while results are kept; nil discards it.
 	Log *slog.Logger
+	// OnCommit, when not nil, is told of every transaction with events or results: how long it took, and how many of those
+	// were in it. It is called by the writers and must not block.
+	OnCommit func(took time.Duration, held int)
 
 	limits limits
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
@@ -84,7 +87,9 @@ func (s *Store) read(ctx context.Context, f func(pgx.Tx) error) error {
 }
 
 // query runs f with a connection on which every statement is a transaction of its own. It is for reads of one statement.
-func (s *Store) query(ctx context.Context, f func(*pgx.Conn) error) error { return s.retrying(ctx, f, nil) }
+func (s *Store) query(ctx context.Context, f func(*pgx.Conn) error) error {
+	return s.retrying(ctx, f, nil)
+}
 
 // write runs f in a transaction of this node: when the node was fenced nothing is stored and the error is store.ErrFenced.
 // f may run more than once. An error of the connection while the transaction ends leaves open whether it was committed.

@@ -275,9 +275,10 @@ CREATE TABLE job (
 );
 CREATE INDEX job_open ON job (id) WHERE state IN ('pending', 'running');
 
--- What happened in a minute; see store.Sample. Rows of one minute with the same words add up.
+-- What happened in a minute, or in an hour; see store.Sample. Rows of one time with the same words add up.
 CREATE TABLE sample (
-	minute      timestamptz NOT NULL,
+	span        smallint NOT NULL DEFAULT 1, -- minutes: 1, or 60 for what is longer ago
+	minute      timestamptz NOT NULL,        -- when it began
 	link        bigint NOT NULL,
 	integration text NOT NULL,
 	type        text COLLATE "C" NOT NULL,
@@ -288,4 +289,4 @@ CREATE TABLE sample (
 	attempts    bigint NOT NULL,
 	latency     bytea
 );
-CREATE INDEX sample_minute ON sample (minute);
+CREATE INDEX sample_minute ON sample (span, minute);
