@@ -281,6 +281,15 @@ func (r *Runner) store(ctx context.Context, j *store.Job) error {
 
 // end writes down that the job has ended. What an erasure was about leaves it.
 func (r *Runner) end(ctx context.Context, j *store.Job, state store.JobState, why error) error {
+	if f, err := parseStored(j.Filter); j.Action == Erase && state != store.JobSucceeded && err == nil { // else it is done
+		j.Filter = f.tomb().raw()
+		if err := r.store(ctx, j); err != nil {
+			return err
+		}
+		if err := r.s.o.Store.Scrub(ctx); err != nil {
+			r.s.o.Log.Warn("the database's files could not be cleared after an erasure that did not end well", "job", j.ID, "error", err)
+		}
+	}
 	j.State, j.RunnerUntil = state, time.Time{}
 	j.FinishedAt = r.s.o.Now().UTC()
 	j.UpdatedAt = j.FinishedAt
@@ -290,16 +299,8 @@ func (r *Runner) end(ctx context.Context, j *store.Job, state store.JobState, wh
 	} else if j.Failed == 0 {
 		j.Error = ""
 	}
-	if f, err := parseStored(j.Filter); j.Action == Erase && err == nil {
-		j.Filter = f.tomb().raw()
-	}
 	if err := r.store(ctx, j); err != nil {
 		return err
-	}
-	if j.Action == Erase && state != store.JobSucceeded { // else it is done
-		if err := r.s.o.Store.Scrub(ctx); err != nil {
-			r.s.o.Log.Warn("the database's files could not be cleared after an erasure that did not end well", "job", j.ID, "error", err)
-		}
 	}
 	r.s.o.Log.Info("a job has ended", "job", j.ID, "action", j.Action, "state", state, "seen", j.Seen, "changed", j.Changed,
 		"skipped", j.Skipped, "failed", j.Failed)

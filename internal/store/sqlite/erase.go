@@ -9,20 +9,12 @@ import (
 	"sync"
 	"time"
 
-	lib "modernc.org/sqlite/lib"
-
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/store"
 )
 
-const (
-	// erasedError stands in the decision about a delivery whose event was erased before it was sent.
-	erasedError = "cancelled, because what the event said was erased"
-	// scrubTries and scrubPause are how often the end of all reads is waited for that hold the log back, a reader's
-	// snapshot lasting some milliseconds.
-	scrubTries = 100
-	scrubPause = 20 * time.Millisecond
-)
+// erasedError stands in the decision about a delivery whose event was erased before it was sent.
+const erasedError = "cancelled, because what the event said was erased"
 
 // eraser remembers how far erasures of tenants are. What is lost with it is only looked at again.
 type eraser struct {
@@ -361,39 +353,4 @@ func (h *history) forgetScopes(tenant string) {
 		})
 		h.rows = append(h.rows[:h.next:h.next], rest...)
 	}
-}
-
-// Scrub empties the log into the database, so that nothing that was erased is left in it; see store.Erasure. The
-// database's own pages were overwritten when rows went.
-func (s *Store) Scrub(ctx context.Context) error {
-	c, err := openConn(s.path, 0)
-	if err != nil {
-		return fmt.Errorf("emptying the database's log: %w", explain(err))
-	}
-	defer c.close()
-	if err := configure(c, readerCache); err != nil {
-		return err
-	}
-	if err := c.exec(fmt.Sprintf("PRAGMA busy_timeout = %d", scrubPause.Milliseconds())); err != nil {
-		return err
-	}
-	for range scrubTries {
-		if s.isClosed() {
-			return store.ErrClosed
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		err = c.checkpoint(checkpointPassive) // most of it without holding anybody up
-		if err == nil {
-			err = c.checkpoint(checkpointTruncate)
-		}
-		if code := primaryCode(err); code != lib.SQLITE_BUSY && code != lib.SQLITE_LOCKED {
-			break
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("emptying the database's log: %w", explain(err))
-	}
-	return nil
 }

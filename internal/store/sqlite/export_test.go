@@ -121,3 +121,18 @@ func (s *Store) Plans(t *testing.T) map[string][]string {
 	}
 	return all
 }
+
+// IntegrityCheck has SQLite check every page of the database file in a directory that nobody has open.
+func IntegrityCheck(t *testing.T, dir string) string {
+	t.Helper()
+	c, err := openConn(filepath.Join(dir, databaseName), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	answer, err := c.text("PRAGMA integrity_check")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
