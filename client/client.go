@@ -107,8 +107,9 @@ type request struct {
 	method, path string
 	query        url.Values
 	header       http.Header
-	// body is sent as JSON when not nil.
-	body any
+	// body is sent as JSON when not nil, lines as they are, as NDJSON.
+	body  any
+	lines io.Reader
 }
 
 // do makes a call and decodes its answer into out: nothing for nil, the text itself for a *string, else JSON.
@@ -151,6 +152,8 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 			return nil, patchbay.Errorf(patchbay.CodeInvalidRequest, "what is to be sent is not JSON: %w", err)
 		}
 		body = bytes.NewReader(b)
+	} else if r.lines != nil {
+		body = r.lines
 	}
 	target := *c.base
 	target.RawQuery = r.query.Encode()
@@ -170,6 +173,9 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	req.Header.Set("User-Agent", c.o.UserAgent)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.lines != nil {
+		req.Header.Set("Content-Type", "application/x-ndjson")
 	}
 	if c.o.Key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.o.Key.Reveal())

@@ -3,6 +3,8 @@ package cli
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/client"
@@ -11,7 +13,9 @@ import (
 
 type sendCmd struct {
 	connection
-	Type    string   `arg:"" help:"The event's type; \"patchbay events types\" lists them."`
+	Type    string   `arg:"" optional:"" help:"The event's type; \"patchbay events types\" lists them."`
+	File    string   `name:"file" short:"f" placeholder:"FILE|-" help:"Publish the events in a file, one a line (NDJSON), each as POST /events takes it."`
+	Ordered bool     `name:"ordered" help:"With --file: accept one event after the other, in their order."`
 	Payload string   `name:"payload" short:"p" placeholder:"JSON|@FILE|-" help:"What happened, an object. Default: the catalog's example."`
 	Set     []string `name:"set" sep:"none" placeholder:"PATH=VALUE" help:"A value in the payload, such as run.description=Smoke; PATH:=JSON for a number or an object. Can be repeated."`
 	Scope   *string  `name:"scope" help:"Where it happened. Default: the whole installation, or what the event type says."`
@@ -26,6 +30,15 @@ func (c *sendCmd) Run(p *program) error {
 	api, err := c.dial(p)
 	if err != nil {
 		return err
+	}
+	if c.File != "" {
+		return c.lines(p, api)
+	}
+	if c.Type == "" {
+		return usagef("say which event: a type, such as \"patchbay send repo.push\", or --file for several")
+	}
+	if c.Ordered {
+		return usagef("--ordered goes with --file")
 	}
 	e, err := c.event(p)
 	if err != nil {
@@ -54,6 +67,42 @@ func (c *sendCmd) Run(p *program) error {
 		p.err.Printf("Look at it with: patchbay events show %s\n", answer.ID)
 	}
 	return nil
+}
+
+// lines publishes the events of a file. What is refused is named with its line; the rest goes on.
+func (c *sendCmd) lines(p *program, api *client.Client) error {
+	if c.Type != "" || c.Payload != "" || len(c.Set) > 0 || c.Scope != nil || len(c.Also) > 0 || c.ID != "" || c.Actor != "" || c.DryRun {
+		return usagef("--file goes alone, with --ordered: each of its lines says type, scope and everything else itself")
+	}
+	in := p.in
+	if c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return fmt.Errorf("--file cannot be read: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	var accepted, refused int
+	err := api.PublishLines(p.ctx, in, client.BatchOptions{Ordered: c.Ordered}, func(a client.BatchAnswer) error {
+		if a.Err() == nil {
+			accepted++
+			return nil
+		}
+		refused++
+		if !a.Stopped {
+			p.err.Printf("%s event %d: %s\n", p.err.Paint(console.Red, "✗"), accepted+refused, console.Line(a.Message))
+		}
+		return nil
+	})
+	if !p.json {
+		p.out.Printf("%s %s accepted.\n", p.out.Paint(console.Green, "✓"), count(accepted, "event was", "events were"))
+	}
+	if err == nil && refused > 0 {
+		p.err.Printf("%s refused; blank lines are not counted.\n", count(refused, "event was", "events were"))
+		return errReported
+	}
+	return err
 }
 
 func (c *sendCmd) event(p *program) (*client.NewEvent, error) {
