@@ -26,8 +26,16 @@ func (h *hot) resolve(b *batch, cause error) error {
 	pause := retryFirst
 	patience := time.Now().Add(w.s.o.limits.doubtMost)
 	var orphans []orphan
+	ids := make([]int64, 0, len(b.ops))
+	for _, o := range b.ops {
+		ids = append(ids, int64(o.accept.Event.ID))
+	}
 	for {
-		stored, err := h.ask(b)
+		within := askMost
+		if len(b.ops) > 0 {
+			within = min(within, max(time.Until(patience), retryFirst))
+		}
+		stored, err := h.ask(b, ids, within)
 		switch {
 		case err == nil && stored:
 			w.s.adopt(orphans)
@@ -59,12 +67,15 @@ func (h *hot) resolve(b *batch, cause error) error {
 	}
 }
 
+// askMost bounds how long one question to the server may take.
+const askMost = 10 * time.Second
+
 // errLost is a transaction that was not committed because its connection was lost.
 var errLost = &unavailableError{hint: "the connection to the database was lost, and nothing was stored", err: errors.New("connection lost")}
 
-// ask asks the server whether a batch was stored. Its former process, which may still be about to commit, is ended first.
-func (h *hot) ask(b *batch) (stored bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), h.w.s.o.limits.writeMost)
+// ask asks the server whether a batch with some events was stored. Its former process, which may still be about to commit, is ended first.
+func (h *hot) ask(b *batch, events []int64, within time.Duration) (stored bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	former := h.pid
 	c, err := pgx.ConnectConfig(ctx, h.w.config)
@@ -98,11 +109,7 @@ func (h *hot) ask(b *batch) (stored bool, err error) {
 			return stored, err
 		}
 	}
-	ids := make([]int64, 0, len(b.ops))
-	for _, o := range b.ops {
-		ids = append(ids, int64(o.accept.Event.ID))
-	}
-	err = c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM event WHERE id = ANY($1)) OR EXISTS (SELECT FROM unmatched WHERE id = ANY($1))`, ids).Scan(&stored)
+	err = c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM event WHERE id = ANY($1)) OR EXISTS (SELECT FROM unmatched WHERE id = ANY($1))`, events).Scan(&stored)
 	return stored, err
 }
 

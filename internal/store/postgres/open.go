@@ -73,7 +73,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, openError(err)
 	}
 	s.w = newWriter(s, config.ConnConfig, int64(s.floor.Value()))
-	s.w.start()
+	if err := s.w.start(ctx); err != nil {
+		s.pool.Close()
+		return nil, openError(err)
+	}
 	s.owned.Go(func() { s.keepIndexing(s.run) })
 	return s, nil
 }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -66,14 +67,25 @@ func newWriter(s *Store, config *pgx.ConnConfig, floor int64) *writer {
 	return &writer{s: s, config: config, pool: &pool, wake: make(chan struct{}, writers), floor: floor, failures: make(map[int]func(error))}
 }
 
-func (w *writer) start() {
-	for range writers {
+// start connects the writers and starts them.
+func (w *writer) start(ctx context.Context) error {
+	all := make([]*hot, writers)
+	for i := range all {
+		all[i] = newHot(w)
+		if err := all[i].connect(ctx); err != nil {
+			for _, h := range all[:i] {
+				h.disconnect()
+			}
+			return err
+		}
+	}
+	for _, h := range all {
 		w.done.Go(func() {
-			h := newHot(w)
 			defer h.disconnect()
 			w.loop(h)
 		})
 	}
+	return nil
 }
 
 // close commits what was handed over and ends the writers.
