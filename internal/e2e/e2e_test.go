@@ -167,18 +167,37 @@ func (s *server) try(ctx context.Context, method, path, body string) (int, map[s
 // sink receives webhooks and counts them by webhook-id.
 type sink struct {
 	*httptest.Server
-	mu   sync.Mutex
-	seen map[string]int
-	more chan struct{}
+	mu    sync.Mutex
+	seen  map[string]int
+	first map[string]time.Time
+	pause time.Duration
+	more  chan struct{}
+}
+
+// slow makes every answer take so long.
+func (s *sink) slow(pause time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pause = pause
 }
 
 func newSink(t *testing.T) *sink {
-	s := &sink{seen: map[string]int{}, more: make(chan struct{}, 1)}
+	s := &sink{seen: map[string]int{}, first: map[string]time.Time{}, more: make(chan struct{}, 1)}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
+		id := r.Header.Get("webhook-id")
 		s.mu.Lock()
-		s.seen[r.Header.Get("webhook-id")]++
+		if s.seen[id]++; s.seen[id] == 1 {
+			s.first[id] = time.Now()
+		}
+		pause := s.pause
 		s.mu.Unlock()
+		if pause > 0 {
+			select {
+			case <-time.After(pause):
+			case <-r.Context().Done():
+			}
+		}
 		select {
 		case s.more <- struct{}{}:
 		default:
