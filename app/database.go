@@ -11,6 +11,7 @@ import (
 	"github.com/patchbay/patchbay/internal/cluster"
 	"github.com/patchbay/patchbay/internal/config"
 	"github.com/patchbay/patchbay/internal/datadir"
+	"github.com/patchbay/patchbay/internal/move"
 	"github.com/patchbay/patchbay/internal/obs"
 	"github.com/patchbay/patchbay/internal/store"
 	"github.com/patchbay/patchbay/internal/store/postgres"
@@ -35,6 +36,9 @@ func (a *App) openStore(ctx context.Context) error {
 	}
 	a.store = s
 	a.down.Push("the database", func(context.Context) error { return s.Close() })
+	if err := move.Refusal(ctx, s); err != nil {
+		return err
+	}
 	a.self = store.Node{Address: a.config.Listen, Version: a.o.Version, StartedAt: a.now()}
 	return nil
 }
@@ -56,13 +60,16 @@ func (a *App) openPostgres(ctx context.Context) error {
 		return err
 	}
 	s, err := postgres.Open(ctx, postgres.Options{
-		URL: a.config.Database.Reveal(), Name: name, Address: address, Version: a.o.Version, Now: a.o.Now, Log: a.log,
+		URL: a.config.Database.Reveal(), Name: name, Address: address, Version: a.o.Version, Now: a.o.Now, Log: a.log, OnCommit: a.committed,
 	})
 	if err != nil {
 		return err
 	}
 	a.store = shared{s}
 	a.down.Push("the database", func(context.Context) error { return s.Close() })
+	if err := move.Refusal(ctx, s); err != nil {
+		return err
+	}
 	if a.member, err = cluster.Join(ctx, cluster.Options{Store: s, Log: a.log}); err != nil {
 		return err
 	}

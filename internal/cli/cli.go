@@ -92,6 +92,9 @@ type root struct {
 
 	Catalog catalogCmd `cmd:"" group:"tool" help:"Check catalog files; write documentation."`
 	Migrate migrateCmd `cmd:"" group:"tool" help:"Bring the database's tables up to date before the nodes of a new version start."`
+	Backup  backupCmd  `cmd:"" group:"tool" help:"Copy the database into a file, also while it is in use."`
+	Restore restoreCmd `cmd:"" group:"tool" help:"Make an installation of a backup."`
+	Move    moveCmd    `cmd:"" group:"tool" help:"Move an installation from SQLite to PostgreSQL."`
 	Doctor  doctorCmd  `cmd:"" group:"tool" help:"Check this machine, its configuration and a running installation."`
 	Bench   benchCmd   `cmd:"" group:"tool" help:"Measure an installation beside a baseline in the same run."`
 	Version versionCmd `cmd:"" group:"tool" help:"Print the version."`

@@ -22,7 +22,10 @@ import (
 	"github.com/patchbay/patchbay/internal/store/sqlite"
 )
 
-const links = 20
+const (
+	links   = 20
+	workers = 64
+)
 
 // installation fills a data directory with everything that a store can hold, over several days, and returns the events.
 func installation(t *testing.T, dir string, events int) []*store.Acceptance {
@@ -69,17 +72,17 @@ func installation(t *testing.T, dir string, events int) []*store.Acceptance {
 	}
 	var all []*store.Acceptance
 	var owned sync.WaitGroup
-	for w := range 8 {
+	for w := range workers {
 		owned.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(w), 7))
-			for i := range events / 8 {
+			for i := range events / workers {
 				a := randomEvent(s, r, clock(), ids)
 				mu.Lock()
 				if i%50 == 3 && len(all) > 0 && all[0].Event.Origin == 0 {
 					a.Event.Origin, a.Event.Payload = all[0].Event.ID, all[0].Event.Payload
 				}
-				if i%64 == 0 {
-					now = now.Add(5 * 24 * time.Hour * 64 / time.Duration(events))
+				if i%8 == 0 {
+					now = now.Add(5 * 24 * time.Hour * 8 / time.Duration(events))
 				}
 				mu.Unlock()
 				if _, err := s.Accept(ctx, a); err != nil {
@@ -222,7 +225,7 @@ func TestMove(t *testing.T) {
 		}
 		from, to := open(t, dir, url)
 		var last move.Progress
-		got, err := move.Run(ctx, move.Options{From: from, To: &unreliable{to, r, 30}, Name: "postgres://there", Piece: 300, Progress: func(p move.Progress) {
+		got, err := move.Run(ctx, move.Options{From: from, To: &unreliable{to, r, 25}, Name: "postgres://there", Piece: 500, Progress: func(p move.Progress) {
 			last = p
 			pieces++
 		}})

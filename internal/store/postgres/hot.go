@@ -159,6 +159,9 @@ func (h *hot) transact(b *batch) error {
 	h.w.stats.commits.Add(1)
 	h.w.stats.committed.Add(int64(n))
 	h.w.stats.last.Store(time.Now().UnixNano())
+	if h.w.s.o.OnCommit != nil {
+		h.w.s.o.OnCommit(time.Since(start), n)
+	}
 	return nil
 }
 

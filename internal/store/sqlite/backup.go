@@ -46,11 +46,8 @@ type Progress func(done, total int64)
 // serve from the directory meanwhile. The file is there when it is whole, or not at all.
 func Backup(ctx context.Context, dir, file string, progress Progress) (*Contents, error) {
 	source := filepath.Join(dir, databaseName)
-	if _, err := os.Stat(source); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("there is no database in %s: say with --data where it is", dir)
-		}
-		return nil, fmt.Errorf("the database %s cannot be looked at: %w", source, err)
+	if err := MustExist(dir); err != nil {
+		return nil, err
 	}
 	if err := mustNotExist(file); err != nil {
 		return nil, err
@@ -73,6 +70,18 @@ func Backup(ctx context.Context, dir, file string, progress Progress) (*Contents
 		return nil, errors.Join(err, gone(temporary), gone(temporary+"-journal"))
 	}
 	return out, nil
+}
+
+// MustExist returns an error that says what to do when there is no database in a directory.
+func MustExist(dir string) error {
+	_, err := os.Stat(filepath.Join(dir, databaseName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no database in %s: say which directory has it", dir)
+	case err != nil:
+		return fmt.Errorf("the database in %s cannot be looked at: %w", dir, err)
+	}
+	return nil
 }
 
 // gone removes a file that may be there.
