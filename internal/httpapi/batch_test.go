@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -198,7 +199,7 @@ func TestBatchStreams(t *testing.T) {
 	if err != nil || !strings.Contains(line, `"type":"unavailable"`) || !strings.Contains(line, `"stopped":true`) {
 		t.Errorf("a stop: %q, %v", line, err)
 	}
-	if line, err := d.hear(); err != io.EOF {
+	if line, err := d.hear(); !errors.Is(err, io.EOF) {
 		t.Errorf("after the end: %q, %v", line, err)
 	}
 	if got := taken.Load(); got != 100 {

@@ -130,7 +130,7 @@ func (m *Message) call() (*call, error) {
 		if value == nil {
 			return
 		}
-		message := ""
+		var message string
 		if err := rawjson.Check(value, rawjson.MaxDepth); err != nil {
 			message = "is not JSON that can be read: " + err.Error()
 		} else {
