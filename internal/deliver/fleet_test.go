@@ -3,7 +3,9 @@ package deliver
 import (
 	"context"
 	"errors"
+	"flag"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -396,20 +398,30 @@ var fleetSchedules = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 
 // TestAnyScheduleOfNodes runs random schedules over two nodes on one database: whatever they do, what was accepted is
 // delivered, order and rate hold over both, and only what was in flight at a node that died is sent twice.
-func TestAnyScheduleOfNodes(t *testing.T) { anyScheduleOfNodes(t, newOneSQLite) }
+func TestAnyScheduleOfNodes(t *testing.T) { anyScheduleOfNodes(t, 60, newOneSQLite) }
 
-func anyScheduleOfNodes(t *testing.T, open func(*testing.T) shared) {
+// anyScheduleOfNodes runs so many schedules, or as many as -rapid.checks says.
+func anyScheduleOfNodes(t *testing.T, most int, open func(*testing.T) shared) {
+	n := 0
+	if f := flag.Lookup("rapid.checks"); f != nil && f.Value.String() != f.DefValue {
+		most, _ = strconv.Atoi(f.Value.String())
+	}
 	rapid.Check(t, func(rt *rapid.T) {
+		if n++; n > most {
+			return
+		}
 		steps := fleetSchedules.Draw(rt, "steps")
 		var wrong []string
 		synctest.Test(t, func(t *testing.T) { wrong = runFleet(t, open, steps) })
 		if len(wrong) > 0 {
+			n = 0 // so that shrinking runs it again
 			rt.Fatalf("after %v:\n%v", steps, wrong)
 		}
 	})
 }
 
 func runFleet(t *testing.T, open func(*testing.T) shared, steps []step) []string {
+	time.Sleep(30 * 365 * 24 * time.Hour) // a bubble begins in 2000, identifiers later
 	f := &fleet{world: newWorld(), db: open(t), owner: map[patchbay.LinkID]int{}, attempts: map[patchbay.LinkID][]time.Time{}}
 	p := &partner{def: integration.Definition{Threads: true}, answer: f.answer}
 	f.rig = &rig{t: t, partner: p}
@@ -464,6 +476,7 @@ func (f *fleet) step(t *testing.T, s step) {
 			f.rig = f.nodes[0].rig
 		}
 	case s.do == "accept":
+		time.Sleep(2 * time.Millisecond) // within one, identifiers of several nodes are in no order
 		f.rig = f.nodes[n].rig
 		f.acceptFor(s)
 		f.rig = f.nodes[0].rig
@@ -502,7 +515,7 @@ func (f *fleet) finish(t *testing.T) {
 		f.world.mu.Unlock()
 		f.step(t, step{do: "resume", link: i})
 	}
-	time.Sleep(45 * time.Minute)
+	time.Sleep(20 * time.Minute)
 	for _, m := range f.nodes {
 		if err := m.view.Flush(context.Background()); err != nil {
 			t.Fatal(err)
