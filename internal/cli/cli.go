@@ -84,9 +84,11 @@ type root struct {
 
 	Events       eventsCmd       `cmd:"" group:"look" help:"Look at events and their types; replay one."`
 	Deliveries   deliveriesCmd   `cmd:"" group:"look" help:"Look at deliveries; retry or cancel one."`
+	Jobs         jobsCmd         `cmd:"" group:"look" help:"Retry, cancel, replay or recover many at once."`
 	Links        linksCmd        `cmd:"" group:"look" help:"Look at links; make and change them."`
 	Integrations integrationsCmd `cmd:"" group:"look" help:"Look at integrations; try settings out."`
 	Keys         keysCmd         `cmd:"" group:"look" help:"API keys."`
+	Erase        eraseCmd        `cmd:"" group:"look" help:"Forget a tenant, or every event that says something."`
 	Nodes        nodesCmd        `cmd:"" group:"look" help:"The processes that share the database, and what each holds."`
 	Stats        statsCmd        `cmd:"" group:"look" help:"How it went, and what is going on."`
 
