@@ -23,6 +23,15 @@ func (o Options) WithDial(dial func(ctx context.Context, network, address string
 	return o
 }
 
+// WithIndex has blocks of the history written of so many events, at once.
+func (o Options) WithIndex(events int) Options {
+	if o.limits == (limits{}) {
+		o.limits = defaultLimits()
+	}
+	o.limits.indexEvents, o.limits.indexEvery, o.limits.indexBehind = events, 10*time.Millisecond, 0
+	return o
+}
+
 // WithPatience bounds how long a transaction and its doubt may take.
 func (o Options) WithPatience(write, doubt time.Duration) Options {
 	if o.limits == (limits{}) {

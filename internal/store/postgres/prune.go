@@ -219,18 +219,19 @@ func (s *Store) pruneLeftovers(ctx context.Context, _ *store.Retention, _ time.T
 			}
 		}
 	}
-	return s.pruneOlder(ctx, all["response"])
+	return s.pruneOlder(ctx, all)
 }
 
-// pruneOlder deletes what is older than the oldest event of all: blocks, and answers, which came after their events.
-func (s *Store) pruneOlder(ctx context.Context, days []time.Time) (bool, error) {
+// pruneOlder deletes what is older than the oldest event of all: answers, which came after their events, and blocks that are
+// in no partition.
+func (s *Store) pruneOlder(ctx context.Context, all map[string][]time.Time) (bool, error) {
 	var oldest int64
 	err := s.query(ctx, func(c *pgx.Conn) error { return c.QueryRow(ctx, "SELECT "+sqlOldest).Scan(&oldest) })
 	if err != nil {
 		return false, err
 	}
 	oldest = min(oldest, patchbay.FirstIDAt(s.now()))
-	for _, day := range days {
+	for _, day := range all["response"] {
 		if _, high := span(day); high <= oldest {
 			result, err := s.dropDay(ctx, "response", day, nil)
 			if err != nil || result != busy {
@@ -242,11 +243,17 @@ func (s *Store) pruneOlder(ctx context.Context, days []time.Time) (bool, error) 
 	if err != nil || more {
 		return more, err
 	}
-	return s.alone(ctx, func(tx pgx.Tx) (bool, error) {
-		tag, err := tx.Exec(ctx, `WITH gone AS (DELETE FROM block WHERE low IN (SELECT low FROM block WHERE high <= $1 ORDER BY low LIMIT 4) RETURNING low)
-			DELETE FROM history WHERE low = ANY(ARRAY(SELECT low FROM gone))`, oldest)
-		return err == nil && tag.RowsAffected() > 0, err
-	})
+	below := oldest
+	if days := all["history"]; len(days) > 0 {
+		low, _ := span(days[0])
+		below = min(below, low) // blocks of partitions go with these
+	}
+	more, err = s.deleted(ctx, pruneRows, `DELETE FROM history_default WHERE ctid = ANY(ARRAY(SELECT ctid FROM history_default
+		WHERE low < coalesce((SELECT min(low) FROM block WHERE high > $1), $1) LIMIT $2))`, below, pruneRows)
+	if err != nil || more {
+		return more, err
+	}
+	return s.deleted(ctx, pruneRows, "DELETE FROM block WHERE low IN (SELECT low FROM block WHERE high <= $1 ORDER BY low LIMIT $2)", below, pruneRows)
 }
 
 // sqlOldest is the oldest event of all, above everything when there is none.
@@ -317,6 +324,6 @@ func (s *Store) pruneLinks(ctx context.Context, _ *store.Retention, now time.Tim
 
 // pruneChanges forgets changes that every node has seen. The newest stays, because it says where to go on.
 func (s *Store) pruneChanges(ctx context.Context, _ *store.Retention, _ time.Time) (bool, error) {
-	return s.deleted(ctx, pruneRows, `DELETE FROM change WHERE seq IN (SELECT seq FROM change
-		WHERE made < clock_timestamp() - $1 * interval '1 second' AND seq < (SELECT max(seq) FROM change) ORDER BY seq LIMIT $2)`, int64(changesKept.Seconds()), pruneRows)
+	return s.deleted(ctx, pruneRows, `DELETE FROM change WHERE seq IN (SELECT seq FROM (SELECT seq, made FROM change ORDER BY seq LIMIT $2) AS oldest
+		WHERE made < clock_timestamp() - $1 * interval '1 second' AND seq < (SELECT max(seq) FROM change))`, int64(changesKept.Seconds()), pruneRows)
 }

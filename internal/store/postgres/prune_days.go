@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -125,9 +126,6 @@ func (s *Store) dropEvents(ctx context.Context, table string, day time.Time, lon
 			if err != nil {
 				return err
 			}
-			if len(early)+len(late) > survivorsMost {
-				return errCrowded
-			}
 			// With a replay that stays its origin does, which may be of the same day.
 			_, err = tx.Exec(ctx, "INSERT INTO "+table+" SELECT * FROM "+name+" WHERE id = ANY($1) OR id IN (SELECT origin FROM "+name+" WHERE id = ANY($1))",
 				append(late, early...))
@@ -180,7 +178,9 @@ func (s *Store) survivors(ctx context.Context, tx pgx.Tx, table string, day time
 	if len(out) > survivorsMost {
 		return nil, errCrowded
 	}
-	return out, nil
+	// What waits is looked for once more when nobody can add to it; this saves the lock when it is too much.
+	_, err := neededOf(ctx, tx, day)
+	return out, err
 }
 
 // readFloors returns the floors of nodes that may have deliveries in memory.
@@ -226,16 +226,39 @@ func underWay(ctx context.Context, tx pgx.Tx, sql string, args ...any) ([]int64,
 	return out, nil
 }
 
-// neededOf finds what of a day waits in the queue, and what later events play again. The day's partition is detached.
+// waitingMost is how many deliveries of a day are looked at: of one with more, too many events wait.
+const waitingMost = 5000
+
+// neededOf finds what of a day waits in the queue, and what later events play again. The day's partition is detached, or
+// about to be.
 func neededOf(ctx context.Context, tx pgx.Tx, day time.Time) ([]int64, error) {
 	low, high := span(day)
-	rows, err := tx.Query(ctx, `SELECT event FROM (SELECT DISTINCT event FROM queue WHERE delivery > $1 AND delivery < $2 AND event >= $1 AND event < $3) AS q
-		UNION SELECT origin FROM event WHERE origin >= $1 AND origin < $3 UNION SELECT origin FROM unmatched WHERE origin >= $1 AND origin < $3
-		LIMIT $4`, low, high+fanSpan, high, survivorsMost+1)
+	rows, err := tx.Query(ctx, "SELECT event FROM queue WHERE delivery > $1 AND delivery < $2 ORDER BY delivery LIMIT $3", low, high+fanSpan, waitingMost+1)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[int64])
+	out, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return nil, err
+	}
+	if len(out) > waitingMost {
+		return nil, errCrowded
+	}
+	rows, err = tx.Query(ctx, `SELECT origin FROM event WHERE origin >= $1 AND origin < $2 AND id >= $2
+		UNION ALL SELECT origin FROM unmatched WHERE origin >= $1 AND origin < $2 AND id >= $2 LIMIT $3`, low, high, waitingMost+1)
+	if err != nil {
+		return nil, err
+	}
+	replayed, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return nil, err
+	}
+	out = slices.DeleteFunc(append(out, replayed...), func(id int64) bool { return id < low || id >= high })
+	slices.Sort(out)
+	if out = slices.Compact(out); len(out) > survivorsMost {
+		return nil, errCrowded
+	}
+	return out, nil
 }
 
 // pruneBudget drops the oldest days while the database takes more than it may. Today is never touched.

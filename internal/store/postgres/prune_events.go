@@ -252,9 +252,12 @@ func (s *Store) Stats(ctx context.Context) (x store.Stats, err error) {
 	}
 	err = s.query(ctx, func(c *pgx.Conn) error {
 		// Counting stops where it would take long; above that what the server keeps count of is good enough.
-		return c.QueryRow(ctx, `SELECT 'PostgreSQL ' || current_setting('server_version'), pg_database_size(current_database()), CASE WHEN n < $1 THEN n
-				ELSE greatest(n, (SELECT n_live_tup FROM pg_stat_user_tables WHERE relid = 'queue'::regclass)) END
-			FROM (SELECT count(*) AS n FROM (SELECT FROM queue LIMIT $1) AS few) AS counted`, countedMost).Scan(&x.Engine, &x.Bytes, &x.Queued)
+		return c.QueryRow(ctx, `SELECT 'PostgreSQL ' || current_setting('server_version'), pg_database_size(current_database()),
+				greatest(0, CASE WHEN n < $1 THEN n ELSE greatest(n, (SELECT n_live_tup FROM pg_stat_user_tables WHERE relid = 'queue'::regclass)) END - dropped)
+			FROM (SELECT count(*) AS n FROM (SELECT FROM queue LIMIT $1) AS few) AS counted,
+				(SELECT count(*) AS dropped FROM (SELECT FROM lane l JOIN queue q ON q.link = l.link AND q.delivery < l.drop_before
+					AND coalesce(q.spared, 0) < l.drop_before WHERE l.drop_before > 0 LIMIT $1) AS few) AS uncounted`, countedMost).
+			Scan(&x.Engine, &x.Bytes, &x.Queued)
 	})
 	return x, err
 }

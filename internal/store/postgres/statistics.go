@@ -25,9 +25,9 @@ const (
 const (
 	sampleColumns = "minute, link, integration, type, scope, accepted, delivered, failed, attempts, latency"
 
-	sqlSamples = "SELECT " + sampleColumns + ` FROM sample WHERE ($1::timestamptz IS NULL OR minute >= $1) AND ($2::timestamptz IS NULL OR minute < $2)
+	sqlSamples = "SELECT " + sampleColumns + ` FROM sample WHERE minute >= coalesce($1::timestamptz, '-infinity') AND minute < coalesce($2::timestamptz, 'infinity')
 		AND ($3::bigint = 0 OR link = $3) AND ($4 = '' OR scope = $4 OR scope >= $4 || '/' AND scope < $4 || '0') AND ($5 = '' OR integration = $5) AND ($6 = '' OR type = $6)`
-	sqlTakeMinutes = `DELETE FROM sample WHERE ctid = ANY(ARRAY(SELECT ctid FROM sample WHERE span = 1 AND minute < $1 ORDER BY span, minute LIMIT $2)) RETURNING ` + sampleColumns
+	sqlTakeMinutes = `DELETE FROM sample WHERE ctid = ANY(ARRAY(SELECT ctid FROM sample WHERE span = 1 AND minute < $1 ORDER BY minute LIMIT $2)) RETURNING ` + sampleColumns
 	sqlTakeHours   = `DELETE FROM sample s USING unnest($1::timestamptz[], $2::bigint[], $3::text[], $4::text[], $5::text[]) AS x (minute, link, integration, type, scope)
 		WHERE s.span = 60 AND s.minute = x.minute AND s.link = x.link AND s.integration = x.integration AND s.type = x.type AND s.scope = x.scope
 		RETURNING s.minute, s.link, s.integration, s.type, s.scope, s.accepted, s.delivered, s.failed, s.attempts, s.latency`
@@ -182,7 +182,7 @@ func (s *Store) RollUpSamples(ctx context.Context, before time.Time, limit int) 
 
 // PruneSamples forgets old samples; see store.Statistics.
 func (s *Store) PruneSamples(ctx context.Context, before time.Time, limit int) (bool, error) {
-	return s.deleted(ctx, int64(limit), "DELETE FROM sample WHERE ctid = ANY(ARRAY(SELECT ctid FROM sample WHERE span IN (1, 60) AND minute < $1 LIMIT $2))", before, limit)
+	return s.deleted(ctx, int64(limit), "DELETE FROM sample WHERE ctid = ANY(ARRAY(SELECT ctid FROM sample WHERE minute < $1 ORDER BY minute LIMIT $2))", before, limit)
 }
 
 // OldestWaiting tells what has waited longest; see store.Statistics.

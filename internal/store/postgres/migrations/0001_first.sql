@@ -289,4 +289,5 @@ CREATE TABLE sample (
 	attempts    bigint NOT NULL,
 	latency     bytea
 );
-CREATE INDEX sample_minute ON sample (span, minute);
+CREATE INDEX sample_minute ON sample (minute);
+CREATE INDEX sample_fresh ON sample (minute) WHERE span = 1;
