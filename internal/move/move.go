@@ -19,7 +19,7 @@ import (
 )
 
 // piece is how many things are moved in one transaction; events with large payloads fewer (see store.Exporter).
-const piece = 500
+const piece = 1000
 
 // Source is the database that is moved.
 type Source interface {
@@ -39,7 +39,7 @@ type Options struct {
 	Progress func(Progress)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// Piece is how many things are moved in one transaction; 0 means 500.
+	// Piece is how many things are moved in one transaction; 0 means 1,000.
 	Piece int
 }
 

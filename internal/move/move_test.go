@@ -225,7 +225,7 @@ func TestMove(t *testing.T) {
 		}
 		from, to := open(t, dir, url)
 		var last move.Progress
-		got, err := move.Run(ctx, move.Options{From: from, To: &unreliable{to, r, 25}, Name: "postgres://there", Piece: 500, Progress: func(p move.Progress) {
+		got, err := move.Run(ctx, move.Options{From: from, To: &unreliable{to, r, 25}, Name: "postgres://there", Piece: 700, Progress: func(p move.Progress) {
 			last = p
 			pieces++
 		}})
@@ -286,6 +286,8 @@ type readable interface {
 	store.Links
 	store.Types
 	store.Keys
+	store.Jobs
+	store.Statistics
 }
 
 // compare asks both stores the same.
@@ -323,7 +325,7 @@ func compare(t *testing.T, from, to readable, all []*store.Acceptance) {
 		}
 	}
 	for i, a := range all {
-		if i%23 != 0 && i > 200 {
+		if i%97 != 0 && i > 200 {
 			continue
 		}
 		same("an event", func(s readable) (any, error) { return s.Event(ctx, a.Event.ID) })
@@ -339,4 +341,8 @@ func compare(t *testing.T, from, to readable, all []*store.Acceptance) {
 	same("failed deliveries", func(s readable) (any, error) {
 		return s.Deliveries(ctx, store.DeliveryFilter{States: []patchbay.DeliveryState{patchbay.DeliveryFailed}, Limit: 2000})
 	})
+	same("jobs", func(s readable) (any, error) { return s.Jobs(ctx, store.JobFilter{Limit: 100}) })
+	for _, by := range []string{store.ByNothing, store.ByType, store.ByLink} {
+		same("figures", func(s readable) (any, error) { return s.Samples(ctx, store.StatFilter{}, time.Hour, by) })
+	}
 }
