@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/cluster"
@@ -140,6 +141,9 @@ func (a *App) nodes() *cluster.Service {
 	return cluster.NewSingle(a.self, a.report, waiting)
 }
 
+// readyMost bounds how long the database may take to say that it can be written.
+const readyMost = 3 * time.Second
+
 // ready returns nil when this node can take events and send them.
 func (a *App) ready(ctx context.Context) error {
 	if a.member != nil {
@@ -147,7 +151,13 @@ func (a *App) ready(ctx context.Context) error {
 			return err
 		}
 	}
-	return a.store.Healthy(ctx)
+	limited, cancel := context.WithTimeout(ctx, readyMost)
+	defer cancel()
+	err := a.store.Healthy(limited)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return &patchbay.Error{Code: patchbay.CodeUnavailable, Message: "the database does not answer", Err: err}
+	}
+	return err
 }
 
 // Node is the number of this node: it ends the identifiers that it makes. Database says for people which database it
