@@ -36,6 +36,9 @@ type Options struct {
 	Profile string
 	// Only names rows or groups; empty is everything.
 	Only []string
+	// Database is the URL of an empty PostgreSQL database for the rows about PostgreSQL; "" starts a server from the
+	// binaries that are installed.
+	Database patchbay.Secret
 	// Progress is told what is being done.
 	Progress func(format string, args ...any)
 }
@@ -79,6 +82,11 @@ type bench struct {
 	rows   map[string]*Row
 	run    int
 	totals Totals
+	// parts are the totals of each group, group the one that is being measured.
+	parts []Part
+	began time.Time
+	load  float64
+	group string
 	// profiled says that the next installation writes a profile.
 	profiled bool
 }
@@ -105,11 +113,11 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	defer sink.kill()
 	b.sink = &sinkAPI{part: sink}
-	began := time.Now()
-	for _, g := range groups() {
-		if !b.wanted(g) {
-			continue
-		}
+	b.began, b.load = time.Now(), loadAverage()
+	wanted := slices.DeleteFunc(groups(), func(g group) bool { return !b.wanted(g) })
+	for i, g := range wanted {
+		b.group = g.name
+		b.o.Progress("[%d/%d] %s", i+1, len(wanted), g.name)
 		if o.Server != "" && g.ownOnly {
 			b.skip(g, errNotHere.Error())
 			continue
@@ -121,7 +129,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 			b.skip(g, err.Error())
 		}
 	}
-	return b.result(time.Since(began)), nil
+	return b.result(time.Since(b.began)), nil
 }
 
 // check refuses names of rows that there are not.
@@ -174,11 +182,20 @@ func (b *bench) directory() (string, error) {
 
 // serve starts an installation on a data directory.
 func (b *bench) serve(ctx context.Context, dir, key string) (*target, error) {
+	return b.serveOn(ctx, dir, key, "")
+}
+
+// serveOn starts an installation whose database is PostgreSQL, when a URL is given.
+func (b *bench) serveOn(ctx context.Context, dir, key, database string) (*target, error) {
 	args := []string{"--data", dir}
 	if b.profiled {
 		args = append(args, "--cpu-profile", b.o.Profile)
 	}
-	p, err := start(ctx, b.o.Command(RoleServe, args...))
+	cmd := b.o.Command(RoleServe, args...)
+	if database != "" {
+		cmd.Env = append(cmd.Environ(), DatabaseVariable+"="+database) // not an argument, which everybody on the machine could read
+	}
+	p, err := start(ctx, cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +222,7 @@ func (b *bench) installation(ctx context.Context, matching int) (t *target, dir,
 		return nil, "", "", nil, err
 	}
 	b.o.Progress("making %d links", totalLinks)
-	if secret, _, err = prepare(ctx, t.api, benchScope, matching, totalLinks, b.sink.hit); err != nil {
+	if secret, _, err = prepare(ctx, t.api, matching, totalLinks, b.sink.hit); err != nil {
 		t.part.kill()
 		return nil, "", "", nil, err
 	}
@@ -219,7 +236,7 @@ func (b *bench) running(ctx context.Context, matching int) (*target, string, str
 		return nil, "", "", nil, err
 	}
 	b.o.Progress("making %d links", totalLinks)
-	secret, links, err := prepare(ctx, api, benchScope, matching, totalLinks, b.sink.hit)
+	secret, links, err := prepare(ctx, api, matching, totalLinks, b.sink.hit)
 	done := func() error {
 		ctx := context.WithoutCancel(ctx)
 		var failed error

@@ -91,7 +91,7 @@ func TestBaseline(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer base.Close()
-			p := newPublisher(base.Addr(), newTemplate(base.Addr(), "", "bench/shop", "t"))
+			p := newPublisher([]string{base.Addr()}, newTemplate(base.Addr(), "", "bench/shop", "t"))
 			if err := p.closed(t.Context(), 4, 200); err != nil {
 				t.Fatal(err)
 			}
@@ -117,7 +117,7 @@ func TestOpenLoop(t *testing.T) {
 	defer base.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	p := newPublisher(base.Addr(), newTemplate(base.Addr(), "", "bench/shop", "t"))
+	p := newPublisher([]string{base.Addr()}, newTemplate(base.Addr(), "", "bench/shop", "t"))
 	if err := p.open(ctx, latencyRate); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestSinkNotices(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Report{Distinct: 2 * verifyEvery, Duplicates: 1, Unreadable: 1, Verified: 1, Forged: 1}
-	got.Last, got.P50, got.P99, got.Max = 0, 0, 0, 0
+	got.Last, got.P50, got.P90, got.P99, got.P999, got.Max = 0, 0, 0, 0, 0, 0
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

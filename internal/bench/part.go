@@ -33,6 +33,9 @@ const (
 	RoleClaim    = "claim"
 )
 
+// DatabaseVariable is the environment variable that tells an installation of its PostgreSQL database.
+const DatabaseVariable = "PATCHBAY_BENCH_DATABASE"
+
 const (
 	// helloWithin is how long a part may take to begin; with a million deliveries pending a start takes a while.
 	helloWithin = 60 * time.Second

@@ -40,7 +40,19 @@ func (b *bench) measurePending(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	claim, err := start(ctx, b.o.Command(RoleClaim, "--data", dir))
+	if err := b.claim(ctx, "claim", dir, ""); err != nil {
+		return err
+	}
+	return b.restart(ctx, dir, t.token, links, most)
+}
+
+// claim reads what is due in a store that nobody else has open, in a process of its own.
+func (b *bench) claim(ctx context.Context, row, dir, database string) error {
+	cmd := b.o.Command(RoleClaim, "--data", dir)
+	if database != "" {
+		cmd.Env = append(cmd.Environ(), DatabaseVariable+"="+database)
+	}
+	claim, err := start(ctx, cmd)
 	if err != nil {
 		return err
 	}
@@ -48,16 +60,16 @@ func (b *bench) measurePending(ctx context.Context) error {
 		return err
 	}
 	if c := claim.Claim; c != nil {
-		b.rows["claim"].add(c.Median.Seconds() * 1e3)
-		b.rows["claim"].Note = fmt.Sprintf("%d waiting; worst of %d batches %.1f ms", c.Waiting, c.Batches, c.Worst.Seconds()*1e3)
+		b.rows[row].add(c.Median.Seconds() * 1e3)
+		b.rows[row].Note = fmt.Sprintf("%d waiting; worst of %d batches %.1f ms", c.Waiting, c.Batches, c.Worst.Seconds()*1e3)
 		b.o.Progress("claim: %s for %d of %d", c.Median, c.Batch, c.Waiting)
 	}
-	return b.restart(ctx, dir, t.token, links, most)
+	return nil
 }
 
 // fill makes deliveries that wait: every event goes to links that are paused.
 func (b *bench) fill(ctx context.Context, t *target) (links []patchbay.LinkID, most int64, err error) {
-	_, links, err = prepare(ctx, t.api, benchScope, pendingLinks, pendingLinks, b.sink.hit)
+	_, links, err = prepare(ctx, t.api, pendingLinks, pendingLinks, b.sink.hit)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -69,7 +81,7 @@ func (b *bench) fill(ctx context.Context, t *target) (links []patchbay.LinkID, m
 	watch := t.part.watchRSS(ctx)
 	defer func() { most = watch() }()
 	b.o.Progress("making %d deliveries that wait", b.size.pending)
-	p := newPublisher(t.addr, newTemplate(t.addr, t.token, string(benchScope), fmt.Sprintf("p%d", time.Now().UnixNano())))
+	p := newPublisher(t.addresses(), newTemplate(t.addr, t.token, string(benchScope), fmt.Sprintf("p%d", time.Now().UnixNano())))
 	began := time.Now()
 	if err := p.closed(ctx, 64, b.size.pending/pendingLinks); err != nil {
 		return nil, 0, err
@@ -152,7 +164,7 @@ func (b *bench) measureNeighbours(ctx context.Context) error {
 func (b *bench) healthy(ctx context.Context, t *target, secret string) ([]float64, error) {
 	p99 := make([]float64, 0, b.o.Runs)
 	for range b.o.Runs {
-		r, err := b.openPhase(ctx, t, string(benchScope), b.size.hanging, secret)
+		r, err := b.openPhase(ctx, t, 1, b.size.hanging, secret)
 		if err != nil {
 			return nil, err
 		}
@@ -193,7 +205,7 @@ func (b *bench) keepHanging(ctx context.Context, t *target) (wait func()) {
 	const connections = 8
 	for first := range connections {
 		owned.Go(func() {
-			p := newPublisher(t.addr, templates[first])
+			p := newPublisher(t.addresses(), templates[first])
 			c, err := p.dial(ctx)
 			if err != nil {
 				return

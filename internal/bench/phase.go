@@ -24,7 +24,7 @@ func (b *bench) closedPhase(ctx context.Context, t *target, publishers, links in
 	if err := b.sink.reset(ctx, links, ""); err != nil {
 		return phase{}, err
 	}
-	p := newPublisher(t.addr, newTemplate(t.addr, t.token, string(benchScope), fmt.Sprintf("b%d-%d", time.Now().UnixNano(), b.run)))
+	p := newPublisher(t.addresses(), newTemplate(t.addr, t.token, string(benchScope), fmt.Sprintf("b%d-%d", time.Now().UnixNano(), b.run)))
 	warm, cancel := context.WithTimeout(ctx, warmUp)
 	err := p.closed(warm, publishers, 0)
 	cancel()
@@ -38,7 +38,7 @@ func (b *bench) closedPhase(ctx context.Context, t *target, publishers, links in
 	if err := b.sink.reset(ctx, links, secret); err != nil {
 		return phase{}, err
 	}
-	p = newPublisher(t.addr, newTemplate(t.addr, t.token, string(benchScope), fmt.Sprintf("m%d-%d", time.Now().UnixNano(), b.run)))
+	p = newPublisher(t.addresses(), newTemplate(t.addr, t.token, string(benchScope), fmt.Sprintf("m%d-%d", time.Now().UnixNano(), b.run)))
 	before, err := t.figures(ctx)
 	if err != nil {
 		return phase{}, err
@@ -98,38 +98,39 @@ func (b *bench) recorded(ctx context.Context, t *target, before figures, want in
 	}
 }
 
-// openPhase publishes at latencyRate for a time.
-func (b *bench) openPhase(ctx context.Context, t *target, scope string, d time.Duration, secret string) (Report, error) {
+// openPhase publishes at latencyRate for a time and waits until everything has arrived over every link.
+func (b *bench) openPhase(ctx context.Context, t *target, links int, d time.Duration, secret string) (Report, error) {
 	b.run++
-	if err := b.sink.reset(ctx, 1, ""); err != nil {
+	if err := b.sink.reset(ctx, links, ""); err != nil {
 		return Report{}, err
 	}
 	name := fmt.Sprintf("o%d-%d", time.Now().UnixNano(), b.run)
 	warm, cancel := context.WithTimeout(ctx, warmUp)
-	w := newPublisher(t.addr, newTemplate(t.addr, t.token, scope, name+"w"))
+	w := newPublisher(t.addresses(), newTemplate(t.addr, t.token, string(benchScope), name+"w"))
 	err := w.open(warm, latencyRate)
 	cancel()
 	if err != nil {
 		return Report{}, err
 	}
-	if _, err := b.sink.await(ctx, w.accepted.Load()); err != nil {
+	if _, err := b.sink.await(ctx, w.accepted.Load()*int64(links)); err != nil {
 		return Report{}, err
 	}
-	if err := b.sink.reset(ctx, 1, secret); err != nil {
+	if err := b.sink.reset(ctx, links, secret); err != nil {
 		return Report{}, err
 	}
-	p := newPublisher(t.addr, newTemplate(t.addr, t.token, scope, name))
+	p := newPublisher(t.addresses(), newTemplate(t.addr, t.token, string(benchScope), name))
 	measured, cancel := context.WithTimeout(ctx, d)
 	err = p.open(measured, latencyRate)
 	cancel()
 	if err != nil {
 		return Report{}, err
 	}
-	r, err := b.sink.await(ctx, p.accepted.Load())
+	want := p.accepted.Load() * int64(links)
+	r, err := b.sink.await(ctx, want)
 	if err != nil {
 		return r, err
 	}
-	b.note(phase{report: r, accepted: p.accepted.Load(), lost: p.accepted.Load() - r.Distinct})
+	b.note(phase{report: r, accepted: p.accepted.Load(), lost: want - r.Distinct})
 	return r, nil
 }
 

@@ -20,7 +20,8 @@ const publishTimeout = 30 * time.Second
 // publisher publishes events over keep-alive connections and does as little as possible besides: the machine is shared
 // with what is measured.
 type publisher struct {
-	addr     string
+	addrs    []string
+	dialled  atomic.Int64
 	template *template
 	next     *atomic.Int64 // the last number that was used
 	accepted atomic.Int64
@@ -30,8 +31,9 @@ type publisher struct {
 	err error
 }
 
-func newPublisher(addr string, t *template) *publisher {
-	return &publisher{addr: addr, template: t, next: &atomic.Int64{}}
+// newPublisher publishes to several addresses in turns.
+func newPublisher(addrs []string, t *template) *publisher {
+	return &publisher{addrs: addrs, template: t, next: &atomic.Int64{}}
 }
 
 // connection is one keep-alive connection of a publisher.
@@ -43,7 +45,7 @@ type connection struct {
 
 func (p *publisher) dial(ctx context.Context) (*connection, error) {
 	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", p.addr)
+	c, err := d.DialContext(ctx, "tcp", p.addrs[int(p.dialled.Add(1))%len(p.addrs)])
 	if err != nil {
 		return nil, err
 	}

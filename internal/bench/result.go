@@ -2,7 +2,9 @@ package bench
 
 import (
 	"fmt"
+	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,14 +24,28 @@ type Totals struct {
 	Forged   int64 `json:"forged"`
 }
 
+// Part is what arrived in one group of measurements.
+type Part struct {
+	Group string `json:"group"`
+	Totals
+}
+
 // note adds a measurement to the totals.
 func (b *bench) note(p phase) {
-	b.totals.Events += p.accepted
-	b.totals.Deliveries += p.report.Distinct
-	b.totals.Lost += p.lost
-	b.totals.Duplicates += p.report.Duplicates
-	b.totals.Verified += p.report.Verified
-	b.totals.Forged += p.report.Forged + p.report.Unreadable
+	b.totals.add(p)
+	if n := len(b.parts); n == 0 || b.parts[n-1].Group != b.group {
+		b.parts = append(b.parts, Part{Group: b.group})
+	}
+	b.parts[len(b.parts)-1].add(p)
+}
+
+func (t *Totals) add(p phase) {
+	t.Events += p.accepted
+	t.Deliveries += p.report.Distinct
+	t.Lost += p.lost
+	t.Duplicates += p.report.Duplicates
+	t.Verified += p.report.Verified
+	t.Forged += p.report.Forged + p.report.Unreadable
 }
 
 // Result is what a run came to.
@@ -40,6 +56,11 @@ type Result struct {
 	Took    time.Duration `json:"took_ns"`
 	Rows    []Row         `json:"rows"`
 	Totals  Totals        `json:"totals"`
+	// Parts are the totals of each group.
+	Parts []Part `json:"parts"`
+	// At is when it began; Load what the machine was busy with then and at the end: the average over the last minute.
+	At   time.Time  `json:"at"`
+	Load [2]float64 `json:"load"`
 	// Passed says that every row that was measured reaches its must, and nothing was lost or forged.
 	Passed bool `json:"passed"`
 }
@@ -47,7 +68,7 @@ type Result struct {
 func (b *bench) result(took time.Duration) *Result {
 	out := &Result{
 		Machine: fmt.Sprintf("%s/%s, %d CPUs, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version()),
-		Quick:   b.o.Quick, Runs: b.o.Runs, Took: took, Totals: b.totals, Passed: b.totals.Lost == 0 && b.totals.Forged == 0,
+		Quick:   b.o.Quick, Runs: b.o.Runs, Took: took, Totals: b.totals, Parts: b.parts, At: b.began, Load: [2]float64{b.load, loadAverage()}, Passed: b.totals.Lost == 0 && b.totals.Forged == 0,
 	}
 	for _, r := range rows() {
 		row := b.rows[r.ID]
@@ -67,6 +88,17 @@ func (b *bench) result(took time.Duration) *Result {
 	return out
 }
 
+// loadAverage is how many processes wanted a processor over the last minute; 0 where that cannot be told.
+func loadAverage() float64 {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	load, _ := strconv.ParseFloat(first, 64) // a number, by the kernel's word
+	return load
+}
+
 // Print writes the result as a table.
 func (r *Result) Print(c *console.Console) {
 	cells := make([][]console.Cell, len(r.Rows))
@@ -78,7 +110,12 @@ func (r *Result) Print(c *console.Console) {
 	if r.Quick {
 		kind = "quick: one short run, for orientation"
 	}
-	c.Printf("\n%s; %s; %s\n", r.Machine, kind, r.Took.Round(time.Second))
+	c.Printf("\n%s; %s; %s; load %.1f at the start, %.1f at the end\n", r.Machine, kind, r.Took.Round(time.Second), r.Load[0], r.Load[1])
+	for i := range r.Parts {
+		if p := &r.Parts[i]; p.Lost > 0 || p.Duplicates > 0 {
+			c.Printf("%s: %d of %d deliveries lost, %d came twice\n", p.Group, p.Lost, p.Deliveries+p.Lost, p.Duplicates)
+		}
+	}
 	look := console.Look{Sign: "✓", Style: console.Green}
 	if r.Totals.Lost > 0 || r.Totals.Forged > 0 {
 		look = console.Look{Sign: "✗", Style: console.Red}

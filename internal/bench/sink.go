@@ -35,7 +35,8 @@ const (
 // Sink is the receiver: an HTTP server that does as little as possible, so that what is measured is the sender. It
 // knows every event by the number in its payload and so notices what is lost or comes twice.
 //
-// It answers POST /hit/<link> (a delivery), POST /reset?links=&secret= (begin anew), GET /report, and POST
+// It answers POST /hit/<link> (a delivery), /fail/<link> and /slow/<link> (the same, but one event of
+// failEvery is refused with 503 the first time, or each is answered after slowAnswer), POST /reset?links=&secret= (begin anew), GET /report, and POST
 // /hang?count= (open that many addresses that never answer).
 type Sink struct {
 	listener net.Listener
@@ -50,6 +51,8 @@ type Sink struct {
 	report   Report
 	latency  *hdrhistogram.Histogram
 	received int64
+	failed   map[int64]struct{} // the events that /fail has refused
+	closed   chan struct{}      // closed by Close
 }
 
 // Report is what the sink has seen since it was reset.
@@ -64,10 +67,12 @@ type Report struct {
 	Verified   int64 `json:"verified"`
 	// Last is when the last new delivery came, in Unix nanoseconds.
 	Last int64 `json:"last"`
-	// P50, P99 and Max are of the time from the event's making to its arrival.
-	P50 time.Duration `json:"p50"`
-	P99 time.Duration `json:"p99"`
-	Max time.Duration `json:"max"`
+	// The quantiles are of the time from the event's making to its arrival over the first link.
+	P50  time.Duration `json:"p50"`
+	P90  time.Duration `json:"p90"`
+	P99  time.Duration `json:"p99"`
+	P999 time.Duration `json:"p999"`
+	Max  time.Duration `json:"max"`
 }
 
 // NewSink serves on a free port of this machine.
@@ -77,7 +82,7 @@ func NewSink(ctx context.Context) (*Sink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the sink cannot be served: %w", err)
 	}
-	s := &Sink{listener: l, conns: map[net.Conn]struct{}{}, links: 1}
+	s := &Sink{listener: l, conns: map[net.Conn]struct{}{}, links: 1, closed: make(chan struct{})}
 	s.reset(1, nil)
 	s.owned.Go(func() { s.accept(l, s.serve) })
 	return s, nil
@@ -89,6 +94,7 @@ func (s *Sink) Addr() string { return s.listener.Addr().String() }
 // Close ends the sink and every connection to it.
 func (s *Sink) Close() {
 	_ = s.listener.Close()
+	close(s.closed)
 	s.mu.Lock()
 	for _, l := range s.hanging {
 		_ = l.Close()
@@ -125,7 +131,10 @@ func (s *Sink) accept(l net.Listener, serve func(net.Conn)) {
 // hang reads and never answers.
 func (s *Sink) hang(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 
-var sinkOK = []byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+var (
+	sinkOK      = []byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	sinkFailure = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+)
 
 // serve answers the requests of one connection.
 func (s *Sink) serve(c net.Conn) {
@@ -141,7 +150,7 @@ func (s *Sink) serve(c net.Conn) {
 		}
 		body = body[:length]
 		// The head lies in the reader's buffer, which reading the body overwrites.
-		link, isHit := hitLink(head)
+		way, link, isHit := hitLink(head)
 		var signed []byte
 		s.mu.Lock()
 		if link == 0 {
@@ -156,13 +165,19 @@ func (s *Sink) serve(c net.Conn) {
 			return
 		}
 		reply := sinkOK
-		if isHit {
+		switch {
+		case !isHit:
+			reply = s.control(signed)
+		case way == failWay && s.fails(body):
+			reply = sinkFailure
+		default:
 			s.hit(link, body, time.Now())
 			if check {
 				s.check(signed, body)
 			}
-		} else {
-			reply = s.control(signed)
+			if way == slowWay && !s.pause() {
+				return
+			}
 		}
 		if _, err := c.Write(reply); err != nil {
 			return
@@ -203,16 +218,59 @@ func headerValue(head []byte, name string) string {
 	return ""
 }
 
-var hitPrefix = []byte("POST /hit/")
+// The ways in which the sink takes deliveries.
+const (
+	hitWay  = "hit"
+	failWay = "fail"
+	slowWay = "slow"
+)
 
-// hitLink returns the number of the link whose delivery a request is.
-func hitLink(head []byte) (int, bool) {
-	rest, ok := bytes.CutPrefix(head, hitPrefix)
+const (
+	// One of failEvery events is answered with 503 by /fail the first time: 5 %.
+	failEvery = 20
+	// slowAnswer is how long an answer of /slow takes.
+	slowAnswer = 50 * time.Millisecond
+)
+
+// hitLink returns how a delivery is taken, and the number of its link; false when the request is none.
+func hitLink(head []byte) (way string, link int, ok bool) {
+	rest, ok := bytes.CutPrefix(head, []byte("POST /"))
 	if !ok {
-		return 0, false
+		return "", 0, false
 	}
-	n, _ := leadingInt(rest)
-	return int(n), true
+	for _, way := range []string{hitWay, failWay, slowWay} {
+		if after, ok := bytes.CutPrefix(rest, []byte(way)); ok && len(after) > 0 && after[0] == '/' {
+			n, _ := leadingInt(after[1:])
+			return way, int(n), true
+		}
+	}
+	return "", 0, false
+}
+
+// fails decides whether a request to /fail does. The same event does not fail twice: the second retry is half a minute
+// away, and what has not arrived until then would count as lost.
+func (s *Sink) fails(body []byte) bool {
+	n, ok := numberAfter(body, numberField)
+	if !ok || n%failEvery != 0 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, before := s.failed[n]
+	s.failed[n] = struct{}{}
+	return !before
+}
+
+// pause waits as long as a slow answer takes; false when the sink was closed meanwhile.
+func (s *Sink) pause() bool {
+	t := time.NewTimer(slowAnswer)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-s.closed:
+		return false
+	}
 }
 
 func leadingInt(b []byte) (int64, bool) {
@@ -249,7 +307,9 @@ func (s *Sink) hit(link int, body []byte, now time.Time) {
 	s.seen[word] |= bit
 	s.report.Distinct++
 	s.report.Last = now.UnixNano()
-	_ = s.latency.RecordValue(min(max(now.UnixNano()-sent, 1), int64(maxLatency)))
+	if link == 0 { // the one whose latency counts
+		_ = s.latency.RecordValue(min(max(now.UnixNano()-sent, 1), int64(maxLatency)))
+	}
 }
 
 // numberAfter reads the number that follows a field's name in a body, whatever stands around it.
@@ -281,6 +341,7 @@ func (s *Sink) reset(links int, key []byte) {
 	defer s.mu.Unlock()
 	s.links, s.key, s.report = links, key, Report{}
 	clear(s.seen)
+	s.failed = map[int64]struct{}{}
 	s.latency = hdrhistogram.New(1, int64(maxLatency), 3)
 }
 
@@ -306,7 +367,9 @@ func (s *Sink) control(head []byte) []byte {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.report.P50 = time.Duration(s.latency.ValueAtQuantile(50))
+		s.report.P90 = time.Duration(s.latency.ValueAtQuantile(90))
 		s.report.P99 = time.Duration(s.latency.ValueAtQuantile(99))
+		s.report.P999 = time.Duration(s.latency.ValueAtQuantile(99.9))
 		s.report.Max = time.Duration(s.latency.Max())
 		return reply(200, s.report)
 	case "/hang":

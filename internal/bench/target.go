@@ -22,6 +22,8 @@ type target struct {
 	api         *client.Client
 	// part is the process, nil for an installation that runs elsewhere.
 	part *part
+	// others are further nodes at the same database; publishers spread over all.
+	others []*target
 	// records says that it counts what it delivered.
 	records bool
 	// events counts what it has accepted.
@@ -38,7 +40,33 @@ type figures struct {
 	commits float64
 }
 
+// figures adds up what the nodes say.
 func (t *target) figures(ctx context.Context) (figures, error) {
+	sum, err := t.own(ctx)
+	for _, other := range t.others {
+		f, failed := other.own(ctx)
+		if failed != nil {
+			err = failed
+		}
+		sum.cpu += f.cpu
+		sum.mallocs += f.mallocs
+		sum.delivered += f.delivered
+		sum.commits += f.commits
+	}
+	return sum, err
+}
+
+// addresses are where the nodes serve.
+func (t *target) addresses() []string {
+	all := make([]string, 0, 1+len(t.others))
+	all = append(all, t.addr)
+	for _, other := range t.others {
+		all = append(all, other.addr)
+	}
+	return all
+}
+
+func (t *target) own(ctx context.Context) (figures, error) {
 	text, err := t.api.Metrics(ctx)
 	if err != nil {
 		return figures{}, err
@@ -49,7 +77,7 @@ func (t *target) figures(ctx context.Context) (figures, error) {
 		mallocs:   m["go_memstats_mallocs_total"],
 		delivered: m[`patchbay_deliveries_total{state="succeeded"}`],
 		gcPercent: int(m["go_gc_gogc_percent"]),
-		commits:   m["patchbay_store_commits_total"],
+		commits:   m["patchbay_store_commit_seconds_count"],
 	}, nil
 }
 
@@ -105,7 +133,11 @@ func (s *sinkAPI) report(ctx context.Context) (Report, error) {
 }
 
 // hit is the address of a link's deliveries.
-func (s *sinkAPI) hit(link int) string { return fmt.Sprintf("http://%s/hit/%d", s.part.Addr, link) }
+func (s *sinkAPI) hit(link int) string { return s.way(hitWay, link) }
+
+func (s *sinkAPI) way(way string, link int) string {
+	return fmt.Sprintf("http://%s/%s/%d", s.part.Addr, way, link)
+}
 
 // patience is how long the sink may see nothing new before what is missing counts as lost.
 const patience = 15 * time.Second
@@ -137,12 +169,12 @@ func (s *sinkAPI) await(ctx context.Context, want int64) (Report, error) {
 // prepare puts the event type and the links of a measurement into an installation. The first `matching` links match
 // what the template publishes, with a filter; the others look like those of other customers and never match. It
 // returns the secret with which the first signs.
-func prepare(ctx context.Context, api *client.Client, scope patchbay.Scope, matching, total int, address func(int) string) (secret string, made []patchbay.LinkID, err error) {
+func prepare(ctx context.Context, api *client.Client, matching, total int, address func(int) string) (secret string, made []patchbay.LinkID, err error) {
 	if _, err := api.PutEventType(ctx, definition()); err != nil {
 		return "", nil, fmt.Errorf("the event type that is measured cannot be added: %w", err)
 	}
 	for i := range total {
-		in := link(scope, i, matching, address(min(i, matching-1)))
+		in := link(benchScope, i, matching, address(min(i, matching-1)))
 		l, err := api.CreateLink(ctx, in)
 		if err != nil {
 			return "", made, fmt.Errorf("link %d of %d cannot be made: %w", i+1, total, err)
