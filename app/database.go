@@ -66,7 +66,7 @@ func (a *App) openPostgres(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.store = shared{s}
+	a.store = s
 	a.down.Push("the database", func(context.Context) error { return s.Close() })
 	if err := move.Refusal(ctx, s); err != nil {
 		return err
@@ -189,8 +189,7 @@ func (a *App) fenced() bool {
 // openForTools opens the database of an installation for a command that is not a node of its own for long.
 func openForTools(ctx context.Context, c config.Config) (store.Store, error) {
 	if c.PostgreSQL() {
-		s, err := postgres.Open(ctx, postgres.Options{URL: c.Database.Reveal()})
-		return shared{s}, err
+		return postgres.Open(ctx, postgres.Options{URL: c.Database.Reveal()})
 	}
 	return sqlite.Open(ctx, sqlite.Options{Dir: c.Data})
 }
