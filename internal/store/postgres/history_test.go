@@ -1,0 +1,198 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/pgtest"
+	"github.com/patchbay/patchbay/internal/store"
+	"github.com/patchbay/patchbay/internal/store/postgres"
+)
+
+// database makes a database on the shared server and returns its URL and its name.
+func database(t *testing.T) (server *pgtest.Server, url, name string) {
+	t.Helper()
+	server = pgtest.Shared(t)
+	url = server.Database(t)
+	return server, url, databaseOf(url)
+}
+
+func number(t *testing.T, server *pgtest.Server, database, sql string) int {
+	t.Helper()
+	n, err := strconv.Atoi(server.SQL(t, database, sql))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestTheHistoryOfSeveralNodes has three nodes accept at once while blocks of eight events are written all the time, one of
+// them with identifiers that it took long before, and checks every list against the plain truth.
+func TestTheHistoryOfSeveralNodes(t *testing.T) {
+	ctx := context.Background()
+	server, url, name := database(t)
+	var nodes []*postgres.Store
+	for i := range 3 {
+		s, err := postgres.Open(ctx, postgres.Options{URL: url, Name: fmt.Sprint(i)}.WithIndex(8))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		nodes = append(nodes, s)
+	}
+	var (
+		mu   sync.Mutex
+		all  []*store.Acceptance
+		wait sync.WaitGroup
+	)
+	for n, s := range nodes {
+		wait.Go(func() {
+			var old []*store.Acceptance // taken now, committed later
+			for i := range 120 {
+				a := acceptance(s, 1+i%3, time.Now())
+				a.Event.Type, a.Event.Scope = fmt.Sprintf("type.%d", i%7), patchbay.Scope(fmt.Sprintf("acme/repos/%d", i%11))
+				if n == 2 && i%4 == 0 && i < 100 {
+					old = append(old, a)
+					continue
+				}
+				if i >= 100 && len(old) > 0 {
+					old = append(old, a)
+					a, old = old[0], old[1:]
+				}
+				for _, a := range append(old[:0:0], a) {
+					if _, err := s.Accept(ctx, a); err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					all = append(all, a)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	wait.Wait()
+	slices.SortFunc(all, func(a, b *store.Acceptance) int { return int(min(1, max(-1, int64(b.Event.ID-a.Event.ID)))) })
+	check := func() {
+		t.Helper()
+		checkLists(t, nodes[1], all)
+	}
+	check()
+	for _, s := range nodes {
+		if err := s.Index(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check()
+	if n := number(t, server, name, "SELECT count(*) FROM block"); n < 20 {
+		t.Errorf("%d blocks were written", n)
+	}
+	// Whoever finds another node at it leaves it at that.
+	const unplaced = "SELECT count(*) FROM late WHERE id < (SELECT frontier FROM history_mark)"
+	for deadline := time.Now().Add(20 * time.Second); number(t, server, name, unplaced) > 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d events that came late are in no block after all", number(t, server, name, unplaced))
+		}
+	}
+	check()
+}
+
+// checkLists compares lists by word with the truth, which is sorted, the newest first.
+func checkLists(t *testing.T, s *postgres.Store, all []*store.Acceptance) {
+	t.Helper()
+	ctx := context.Background()
+	for name, f := range map[string]struct {
+		filter store.EventFilter
+		want   func(*patchbay.Event) bool
+	}{
+		"all":   {store.EventFilter{}, func(*patchbay.Event) bool { return true }},
+		"type":  {store.EventFilter{Types: []string{"type.2"}}, func(e *patchbay.Event) bool { return e.Type == "type.2" }},
+		"types": {store.EventFilter{Types: []string{"type.2", "type.6"}}, func(e *patchbay.Event) bool { return e.Type == "type.2" || e.Type == "type.6" }},
+		"scope": {store.EventFilter{Within: "acme/repos/3"}, func(e *patchbay.Event) bool { return e.Scope == "acme/repos/3" }},
+		"both": {store.EventFilter{Within: "acme/repos/3", Types: []string{"type.2", "type.3"}}, func(e *patchbay.Event) bool {
+			return e.Scope == "acme/repos/3" && (e.Type == "type.2" || e.Type == "type.3")
+		}},
+	} {
+		var want, got []patchbay.EventID
+		for _, a := range all {
+			if f.want(a.Event) {
+				want = append(want, a.Event.ID)
+			}
+		}
+		f.filter.Limit = 13
+		for {
+			page, err := s.Events(ctx, f.filter)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range page {
+				got = append(got, page[i].ID)
+			}
+			if len(page) < f.filter.Limit {
+				break
+			}
+			f.filter.Before = page[len(page)-1].ID
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %d events, want %d", name, len(got), len(want))
+		}
+	}
+	for link := patchbay.LinkID(0); link < 1003; link = max(1000, link+1) {
+		var want, got []patchbay.DeliveryID
+		for _, a := range all {
+			for i, target := range a.Targets {
+				if link == 0 || target.Link == link {
+					want = append(want, patchbay.DeliveryAt(a.Event.ID, i+1))
+				}
+			}
+		}
+		slices.Sort(want)
+		slices.Reverse(want)
+		f := store.DeliveryFilter{Link: link, Limit: 17}
+		for {
+			page, err := s.Deliveries(ctx, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range page {
+				got = append(got, page[i].ID)
+			}
+			if len(page) < f.Limit {
+				break
+			}
+			f.Before = page[len(page)-1].ID
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("link %d: %d deliveries, want %d", link, len(got), len(want))
+		}
+	}
+}
+
+// databaseOf is the name of the database in a URL of pgtest.
+func databaseOf(url string) string {
+	rest, _, _ := strings.Cut(url, "?")
+	return rest[strings.LastIndexByte(rest, '/')+1:]
+}
+
+// hold runs statements on a connection that stays open until the returned function is called.
+func hold(t *testing.T, url, sql string) (release func()) {
+	t.Helper()
+	ctx := context.Background()
+	c, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatal(err)
+	}
+	return func() { _ = c.Close(ctx) }
+}
