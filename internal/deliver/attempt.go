@@ -47,9 +47,9 @@ func (e *Engine) Try(ctx context.Context, c Call) Outcome {
 	if c.Preview {
 		wire = e.o.Client.Preview(c.Link.Secrets)
 	}
-	began := e.now()
+	began := e.o.Now()
 	out := Outcome{Result: e.call(ctx, &c, wire)}
-	took := e.now().Sub(began)
+	took := e.o.Now().Sub(began)
 
 	request := wire.Request()
 	code, response := wire.Response()
@@ -92,10 +92,10 @@ func (e *Engine) call(ctx context.Context, c *Call, wire *outbound.Attempt) (res
 		Message: func() (*integration.Message, error) { return e.o.Catalog.Render(c.Event, c.Link.Definition) },
 		Env: &integration.Env{
 			HTTP: wire, Dial: e.o.Client.Dial, Record: wire.Record, Config: c.Link.Config,
-			Log: e.log, Now: e.now, PublicURL: e.o.PublicURL,
+			Log: e.log, Now: e.o.Now, PublicURL: e.o.PublicURL,
 		},
 	}
-	if p := c.Link.Previous; p != nil && p.Until.After(e.now()) {
+	if p := c.Link.Previous; p != nil && p.Until.After(e.o.Now()) {
 		d.Previous = p.Value
 	}
 	if c.Link.Body != nil {

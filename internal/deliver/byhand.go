@@ -243,7 +243,7 @@ func (e *Engine) announceCancelled(ctx context.Context, d *patchbay.Delivery) er
 func (e *Engine) recordCancelled(ctx context.Context, d *patchbay.Delivery, release func()) error {
 	e.o.Store.Record([]store.Outcome{{
 		Delivery: d.ID, Event: d.Event, Link: d.Link, State: patchbay.DeliveryCancelled, WasQueued: true,
-		Attempt: patchbay.Attempt{At: e.now(), Error: byHandReason},
+		Attempt: patchbay.Attempt{At: e.o.Now(), Error: byHandReason},
 	}}, release)
 	ctx, stop := context.WithTimeout(ctx, gripPatience)
 	defer stop()

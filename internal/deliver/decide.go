@@ -68,7 +68,7 @@ func (e *Engine) decide(it *item, link *Link, out *Outcome) decision {
 	now := e.now()
 	due := now.Add(pause)
 	due, loose := orderly(it, link.Order, now, due, out.RetryAfter > 0)
-	if maxAge > 0 && due.Sub(it.event.ReceivedAt) > maxAge {
+	if maxAge > 0 && e.age(it.event, due) > maxAge {
 		return decision{state: patchbay.DeliveryFailed, used: used, why: "the next retry would come after the longest age of a delivery"}
 	}
 	return decision{state: patchbay.DeliveryPending, due: due, used: used, loose: loose}
@@ -121,7 +121,7 @@ func throttlePause(l *lane, started time.Time) time.Duration {
 
 // overAge decides about a delivery that became too old while it waited, before it is sent.
 func (e *Engine) overAge(it *item, link *Link) *decision {
-	if p := link.Retry; p != nil && p.MaxAge > 0 && e.now().Sub(it.event.ReceivedAt) > time.Duration(p.MaxAge) {
+	if p := link.Retry; p != nil && p.MaxAge > 0 && e.age(it.event, e.now()) > time.Duration(p.MaxAge) {
 		return &decision{state: patchbay.DeliveryFailed, used: it.used, why: "it is older than the link's max_age"}
 	}
 	return nil
@@ -140,7 +140,7 @@ func (e *Engine) finish(it *item, link *Link, d decision, out *Outcome) *item {
 			o.Thread = &store.ThreadUpdate{Thread: it.thread, Reference: out.Reference, Event: it.event.Subject()}
 		}
 	} else {
-		o.Attempt = patchbay.Attempt{At: e.now(), Error: d.why}
+		o.Attempt = patchbay.Attempt{At: e.o.Now(), Error: d.why}
 	}
 	if d.why != "" && out != nil {
 		o.Attempt.Error = clipTo(o.Attempt.Error+" ("+d.why+")", patchbay.MaxErrorKept)

@@ -158,7 +158,7 @@ type Options struct {
 type Engine struct {
 	o      Options
 	log    *slog.Logger
-	now    func() time.Time
+	steady steady
 	random func() float64
 
 	mu         sync.Mutex
@@ -224,7 +224,7 @@ func New(o Options) *Engine {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{
-		o: o, log: o.Log, now: o.Now, random: o.Random,
+		o: o, log: o.Log, random: o.Random, steady: steady{began: time.Now()},
 		lanes: map[patchbay.LinkID]*lane{}, hosts: map[string]*host{}, tenants: map[string]*tenant{},
 		slots:      slots{cap: o.InFlight, most: overdraft * o.InFlight},
 		limits:     limits{laneReady: laneReady, readyBytes: readyBytes, hostCap: hostCap, unrecorded: unrecordedMost},

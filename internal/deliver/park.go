@@ -133,7 +133,7 @@ func (e *Engine) discard(q []store.Queued, why string) {
 	for i := range q {
 		outcomes[i] = store.Outcome{
 			Delivery: q[i].Delivery, Event: q[i].Event, Link: q[i].Link, State: patchbay.DeliveryCancelled, WasQueued: true,
-			Attempt: patchbay.Attempt{At: e.now(), Error: why},
+			Attempt: patchbay.Attempt{At: e.o.Now(), Error: why},
 		}
 	}
 	e.o.Store.Record(outcomes, nil)
