@@ -71,7 +71,9 @@ func TestOutboxExample(t *testing.T) {
 	}
 	run(deployed.SQL)
 	p := newPartner(t)
-	s := orders(serve(t, func(c *config.Config) { c.Outbox = config.Outbox{"shop": {Database: patchbay.Secret(url), Within: "shop"}} }))
+	s := orders(serve(t, func(c *config.Config) {
+		c.Outbox = config.Outbox{"shop": {Database: patchbay.Secret(url), Within: "shop"}}
+	}))
 	s.link(hook(p, "/x", `"events":["order.*"],"concurrency":1`))
 	run(deployed.Example)
 	var got []string
@@ -132,7 +134,9 @@ func TestOutboxOverRestarts(t *testing.T) {
 	for round := range 3 {
 		s = start(t, app.Options{Config: config.Config{Data: dir}}, with).as(t, key)
 		if round < 2 {
-			eventually(t, func() bool { return s.metric(`patchbay_source_messages_total{kind="outbox",outcome="accepted",source="shop"}`) > 0 },
+			eventually(t, func() bool {
+				return s.metric(`patchbay_source_messages_total{kind="outbox",outcome="accepted",source="shop"}`) > 0
+			},
 				func() string { return "nothing is taken" })
 			s.stop()
 			run(`INSERT INTO patchbay_outbox OVERRIDING SYSTEM VALUE SELECT DISTINCT ON (id) * FROM gone ON CONFLICT DO NOTHING`)

@@ -84,3 +84,17 @@ func TestSourcesThatCannotWork(t *testing.T) {
 		}
 	}
 }
+
+// FuzzSources proves that no spelling breaks the reader, and that what it takes can be checked.
+func FuzzSources(f *testing.F) {
+	for _, seed := range []string{"orders.url=nats://x", `{"a":{"url":"x","stream":"y","in-flight":7,"subject":["a",1]}}`, "postgres://u:p@h/d", `{"a":{"table":"x.y","database":"postgres://h"}}`, "{", "a.b="} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var c Config
+		nats, outbox := c.NATS.UnmarshalText([]byte(text)), c.Outbox.UnmarshalText([]byte(text))
+		if err := c.Validate(); err != nil && err.Error() == "" {
+			t.Errorf("%q: %v, %v: an error without a sentence", text, nats, outbox)
+		}
+	})
+}
