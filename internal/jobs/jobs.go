@@ -179,7 +179,7 @@ type Input struct {
 
 // Create makes a job, which runs by itself from then on.
 func (s *Service) Create(ctx context.Context, c *access.Caller, in Input) (*View, error) {
-	w, err := s.check(c, in)
+	w, err := s.check(ctx, c, in)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +188,7 @@ func (s *Service) Create(ctx context.Context, c *access.Caller, in Input) (*View
 
 // Preview says what Create would do.
 func (s *Service) Preview(ctx context.Context, c *access.Caller, in Input) (*Preview, error) {
-	w, err := s.check(c, in)
+	w, err := s.check(ctx, c, in)
 	if err != nil {
 		return nil, err
 	}

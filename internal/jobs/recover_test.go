@@ -92,10 +92,7 @@ func TestRecoverOnce(t *testing.T) {
 
 // TestRecover: which events a recovery sends over which links.
 func TestRecover(t *testing.T) {
-	type world struct {
-		*rig
-		events []patchbay.EventID
-	}
+	type world struct{ *rig }
 	for _, c := range []struct {
 		name string
 		run  func(w *world) (link string, want []patchbay.EventID, filter string)
@@ -187,7 +184,7 @@ func TestRecover(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := &world{rig: newRig(t)}
+			w := &world{newRig(t)}
 			name, want, filter := c.run(w)
 			p := w.preview(Recover, filter)
 			w.run()

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -108,7 +109,7 @@ func (w *work) within() patchbay.Scope {
 }
 
 // check checks that the caller may do this, and that it makes sense.
-func (s *Service) check(c *access.Caller, in Input) (*work, error) {
+func (s *Service) check(ctx context.Context, c *access.Caller, in Input) (*work, error) {
 	if err := c.Require(access.Manage); err != nil {
 		return nil, err
 	}
@@ -141,7 +142,7 @@ func (s *Service) check(c *access.Caller, in Input) (*work, error) {
 	case Replay:
 		err = w.checkReplay()
 	case Recover:
-		err = s.checkRecover(w, link)
+		err = s.checkRecover(ctx, w, link)
 	}
 	return w, err
 }
@@ -178,7 +179,7 @@ func (w *work) checkReplay() error {
 }
 
 // checkRecover finds out from when on events are recovered where that was not said.
-func (s *Service) checkRecover(w *work, link *patchbay.Link) error {
+func (s *Service) checkRecover(ctx context.Context, w *work, link *patchbay.Link) error {
 	f := w.filter
 	switch {
 	case link == nil && f.Since.IsZero():
@@ -188,7 +189,7 @@ func (s *Service) checkRecover(w *work, link *patchbay.Link) error {
 	case !link.Enabled || link.State != patchbay.LinkActive && link.State != patchbay.LinkPaused:
 		return patchbay.Errorf(patchbay.CodeConflict, "the link %s is %s, so nothing matches it: resume it, then recover what it missed", link.ID, stateOf(link))
 	case f.Since.IsZero():
-		since, err := s.disabledAt(link)
+		since, err := s.disabledAt(ctx, link)
 		if err != nil {
 			return err
 		}
@@ -211,14 +212,16 @@ func stateOf(l *patchbay.Link) patchbay.LinkState {
 const revisionsBack = 1000
 
 // disabledAt returns when the link was last disabled; when that is not known, when it was made.
-func (s *Service) disabledAt(l *patchbay.Link) (time.Time, error) {
+func (s *Service) disabledAt(ctx context.Context, l *patchbay.Link) (time.Time, error) {
 	at := time.Time{}
 	for revision := l.Revision - 1; revision > max(0, l.Revision-revisionsBack); revision-- {
-		was, err := s.o.Store.LinkRevision(context.Background(), l.ID, revision)
-		if err != nil {
+		was, err := s.o.Store.LinkRevision(ctx, l.ID, revision)
+		if errors.Is(err, store.ErrNotFound) {
 			break // older ones are no longer kept
 		}
 		switch {
+		case err != nil:
+			return at, storeError("reading a link as it was", err)
 		case !was.Enabled:
 			at = was.UpdatedAt
 		case !at.IsZero():

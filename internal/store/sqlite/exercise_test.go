@@ -90,6 +90,42 @@ func exercise(t *testing.T, s *sqlite.Store) {
 	_, err = s.Meta(ctx, "a")
 	must(err)
 	exerciseReads(t, s, all)
+	exerciseJobs(t, s, all[3].Event.ID)
+}
+
+func exerciseJobs(t *testing.T, s *sqlite.Store, event patchbay.EventID) {
+	t.Helper()
+	ctx, now := context.Background(), time.Now()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		must(s.CreateJob(ctx, &store.Job{ID: patchbay.JobID(s.NewID(1)), Action: "retry", State: store.JobPending, CreatedAt: now}))
+	}
+	j, err := s.ClaimJob(ctx, 1, now, now.Add(time.Minute))
+	must(err)
+	j.Filter = json.RawMessage(`{"changed": true}`)
+	_, err = s.SaveJob(ctx, j)
+	must(err)
+	jobs, err := s.Jobs(ctx, store.JobFilter{Limit: 10})
+	must(err)
+	must(s.CancelJob(ctx, jobs[0].ID, now))
+	_, err = s.PruneJobs(ctx, now.Add(time.Hour), 10)
+	must(err)
+	must(s.EraseEvents(ctx, []patchbay.EventID{event}, now))
+	must(s.SaveLink(ctx, &patchbay.Link{ID: patchbay.LinkID(s.NewID(1)), Scope: "gone", Revision: 1, Settings: json.RawMessage(`{}`)}))
+	for range 2 {
+		a := acceptance(s, 2, now)
+		a.Event.Scope = "gone"
+		_, err = s.Accept(ctx, a)
+		must(err)
+		_, _, err = s.EraseTenant(ctx, "gone")
+		must(err)
+	}
+	must(s.Scrub(ctx))
 }
 
 func exerciseReads(t *testing.T, s *sqlite.Store, all []*store.Acceptance) {

@@ -70,6 +70,14 @@ func (s *Store) emptyLog(ctx context.Context) error {
 		if code := primaryCode(err); code != lib.SQLITE_BUSY && code != lib.SQLITE_LOCKED {
 			break
 		}
+		// Another copy of the log is under way, which nothing waits for by itself.
+		pause := time.NewTimer(scrubPause)
+		select {
+		case <-ctx.Done():
+		case <-s.closed:
+		case <-pause.C:
+		}
+		pause.Stop()
 	}
 	return explain(err)
 }
@@ -173,7 +181,7 @@ func (p *pages) scrub(n int64) error {
 	if err != nil {
 		return err
 	}
-	changed := false
+	var changed bool
 	switch id := uint32(n); {
 	case p.free[id]:
 		changed = zero(b)
