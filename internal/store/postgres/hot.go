@@ -216,9 +216,11 @@ func (h *hot) send(ctx context.Context, b *batch) error {
 
 // work commits the batch, and draws the consequences.
 func (h *hot) work() {
-	b := &h.batch
+	b, n := &h.batch, len(h.batch.ops)
 	defer h.w.giveTurn(b)
-	if h.conclude(b, h.commit(b)) != nil {
+	err := h.commit(b)
+	h.w.landed(n) // before they are told: they may be back at once
+	if h.conclude(b, err) != nil {
 		h.w.giveBack(b.results)
 	}
 }

@@ -69,7 +69,9 @@ func (w *writer) submit(ctx context.Context, o *op) error {
 		return err
 	}
 	w.accepts = append(w.accepts, o)
-	w.rouse()
+	if n := len(w.accepts); n == 1 || n >= w.company-w.flying { // in between somebody waits for company
+		w.rouse()
+	}
 	w.mu.Unlock()
 	select {
 	case <-o.done:

@@ -19,6 +19,10 @@ const (
 	// recordMost and recordWait say when results are committed that no acceptance takes along.
 	recordMost = 256
 	recordWait = 20 * time.Millisecond
+	// lingerMost bounds how long a transaction waits for callers to come back that have just been answered. It costs the
+	// server some 200 µs whatever is in it. It does not wait for more than there have been lately, and when there is only
+	// one caller it never waits.
+	lingerMost = time.Millisecond
 	// batchBytes bounds the payloads in one transaction.
 	batchBytes = 8 << 20
 	// retryFirst and retryMost are the pauses between attempts to commit results while the database is away.
@@ -44,8 +48,12 @@ type writer struct {
 	ordered  bool      // somebody has the turn
 	sleepers int
 	wake     chan struct{}
-	closed   bool
-	fenced   bool
+	// company is about how many callers there are at the same time, flying how many of them are in transactions. Until
+	// lingerUntil the next transaction waits for the others.
+	company, flying int
+	lingerUntil     time.Time
+	closed          bool
+	fenced          bool
 	// abandoned is for tests: what is pending is forgotten, as it is when a process is killed.
 	abandoned bool
 	// floor is the highest that the database may have as this node's. An acceptance below it goes with the turn and takes
@@ -204,6 +212,9 @@ func (w *writer) take(b *batch) time.Duration {
 		w.forget(store.ErrFenced)
 		return time.Hour
 	}
+	if wait := w.linger(); wait > 0 {
+		return wait
+	}
 	turn := !w.ordered && len(w.results) > 0 && !time.Now().Before(w.retryAt)
 	w.takeAccepts(b, !w.ordered)
 	wait := time.Hour
@@ -222,7 +233,31 @@ func (w *writer) take(b *batch) time.Duration {
 		w.ordered = true
 		w.takeFloor(b)
 	}
+	if n := len(b.ops); n > 0 {
+		w.flying += n
+		w.company = max(w.flying+len(w.accepts), w.company-w.company/16-1)
+		w.lingerUntil = time.Time{}
+	}
 	return max(wait, 0)
+}
+
+// linger says how long to wait for company; 0: not at all. w.mu is held.
+func (w *writer) linger() time.Duration {
+	n := len(w.accepts)
+	if n == 0 || w.closed || w.company <= 1 || n >= w.company-w.flying || n >= w.s.o.limits.batchAccepts {
+		return 0
+	}
+	if w.lingerUntil.IsZero() {
+		w.lingerUntil = time.Now().Add(lingerMost)
+	}
+	return time.Until(w.lingerUntil)
+}
+
+// landed notes that the callers of acceptances of a transaction were answered.
+func (w *writer) landed(n int) {
+	w.mu.Lock()
+	w.flying -= n
+	w.mu.Unlock()
 }
 
 // takeAccepts takes acceptances, in the order in which they came. Of those with the same key only the first goes: the
