@@ -198,9 +198,10 @@ func (s *Store) eventsOf(ctx context.Context, tenant string, before int64) (out 
 // removeEvents deletes events with all that belongs to them, whatever waits.
 func (s *Store) removeEvents(ctx context.Context, events []brief) error {
 	var all []candidate
-	var ids, of []int64
+	var of []int64
+	ids := make([]int64, len(events))
 	for i := range events {
-		ids = append(ids, events[i].id)
+		ids[i] = events[i].id
 		for j := range events[i].targets {
 			c := events[i].candidate(j)
 			all, of = append(all, c), append(of, c.id)

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -50,4 +51,11 @@ func (s *Store) Index(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Unindexed has no blocks of the history written but by Index.
+func (o Options) Unindexed() Options {
+	o.limits = defaultLimits()
+	o.limits.indexEvery, o.limits.indexBehind = 1000*time.Hour, 0
+	return o
 }

@@ -104,9 +104,12 @@ func (s *Store) Jobs(ctx context.Context, f store.JobFilter) (out []store.Job, e
 	if f.Before != 0 {
 		before = int64(f.Before)
 	}
-	var states []string
-	for _, state := range f.States {
-		states = append(states, string(state))
+	var states []string // nil is every state
+	if len(f.States) > 0 {
+		states = make([]string, len(f.States))
+		for i, state := range f.States {
+			states[i] = string(state)
+		}
 	}
 	err = s.query(ctx, func(c *pgx.Conn) error {
 		rows, err := c.Query(ctx, sqlJobs, before, states, f.Action, string(f.Within), f.Limit)

@@ -246,11 +246,8 @@ func (x *search) head(t *term, low int64) (int64, bool, error) {
 
 // fill reads a term's next rows: of each of its words the same number, and of the blocks those that all words have passed.
 func (x *search) fill(t *term) error {
-	var (
-		kinds  []int16
-		keys   [][]byte
-		oldest []int64
-	)
+	n := len(x.classes) * len(t.keys)
+	kinds, keys, oldest := make([]int16, 0, n), make([][]byte, 0, n), make([]int64, 0, n)
 	for _, class := range x.classes {
 		for _, k := range t.keys {
 			kinds, keys = append(kinds, int16(t.kind|class)), append(keys, k)
