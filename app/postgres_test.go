@@ -22,6 +22,9 @@ func databaseFor(t *testing.T, data string) patchbay.Secret {
 	if !strings.HasPrefix(t.Name(), onPostgreSQL) && os.Getenv("PATCHBAY_TEST_DATABASE") != "postgres" {
 		return ""
 	}
+	if data == "" { // one of the test's own, which it sets later
+		data = t.Name()
+	}
 	if known, ok := databases.Load(data); ok {
 		return known.(patchbay.Secret)
 	}

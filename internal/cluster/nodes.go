@@ -60,6 +60,7 @@ type Service struct {
 	view    func() store.ClusterView
 	self    int64
 	report  func() store.NodeReport
+	shards  func() int
 	waiting func(context.Context) (int64, error)
 }
 
@@ -67,16 +68,13 @@ type Service struct {
 func NewService(m *Member, waiting func(context.Context) (int64, error)) *Service {
 	return &Service{
 		view: func() store.ClusterView { return *m.view.Load() }, self: m.self.Incarnation, waiting: waiting,
-		report: func() store.NodeReport { return m.parts.Report() },
+		report: func() store.NodeReport { return m.parts.Report() }, shards: m.shards.mine,
 	}
 }
 
 // NewSingle shows the only node of an installation whose database is not shared.
 func NewSingle(self store.Node, report func() store.NodeReport, waiting func(context.Context) (int64, error)) *Service {
-	for i := range store.Shards {
-		self.Shards = append(self.Shards, i)
-	}
-	return &Service{self: self.Incarnation, report: report, waiting: waiting, view: func() store.ClusterView {
+	return &Service{self: self.Incarnation, report: report, shards: func() int { return store.Shards }, waiting: waiting, view: func() store.ClusterView {
 		now := time.Now().UTC()
 		node := self
 		node.SeenAt = now
@@ -115,7 +113,7 @@ func (s *Service) Overview(ctx context.Context, c *access.Caller) (*Overview, er
 		}
 		report := n.Report
 		if v.Self {
-			report = s.report()
+			report, v.Shards = s.report(), s.shards() // the view may be a second old
 		}
 		if !n.Gone {
 			v.InFlight, v.Ready, v.OpenBreakers = report.InFlight, report.Ready, report.OpenBreakers

@@ -61,7 +61,7 @@ func (s *shards) end() {
 	s.doing--
 }
 
-// count returns how many shards are this node's, and how many of them are on their way to others.
+// count returns how many shards are this node's, and how many are on their way to others.
 func (s *shards) count() (mine, leaving int) {
 	for _, h := range s.hold {
 		switch h {
@@ -72,6 +72,14 @@ func (s *shards) count() (mine, leaving int) {
 		}
 	}
 	return mine, leaving
+}
+
+// mine returns how many shards are this node's.
+func (s *shards) mine() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, _ := s.count()
+	return n
 }
 
 // reconcile takes over what the database says of this node's share where nothing was changed since: the answer to a
