@@ -55,12 +55,24 @@ func (memory) NextDue(context.Context, patchbay.LinkID, func(patchbay.DeliveryID
 func BenchmarkEngine(b *testing.B) {
 	for _, links := range []int{1, 1000} {
 		for _, kind := range []string{"memory", "sqlite"} {
-			b.Run(fmt.Sprintf("links=%d/%s", links, kind), func(b *testing.B) { benchmarkEngine(b, links, kind) })
+			b.Run(fmt.Sprintf("links=%d/%s", links, kind), func(b *testing.B) { benchmarkEngine(b, links, kind, func(*patchbay.Link) {}) })
 		}
 	}
 }
 
-func benchmarkEngine(b *testing.B, links int, kind string) {
+// BenchmarkOneByOne compares a link with one order for everything to one with a concurrency of 1, which has no order.
+func BenchmarkOneByOne(b *testing.B) {
+	for _, kind := range []string{"memory", "sqlite"} {
+		b.Run("order/"+kind, func(b *testing.B) {
+			benchmarkEngine(b, 1, kind, func(l *patchbay.Link) { l.Order = &patchbay.OrderPolicy{} })
+		})
+		b.Run("concurrency=1/"+kind, func(b *testing.B) {
+			benchmarkEngine(b, 1, kind, func(l *patchbay.Link) { l.Concurrency = 1 })
+		})
+	}
+}
+
+func benchmarkEngine(b *testing.B, links int, kind string, change func(*patchbay.Link)) {
 	const publishers = 64
 	ctx := context.Background()
 	var s store.Store = memory{}
@@ -89,6 +101,7 @@ func benchmarkEngine(b *testing.B, links int, kind string) {
 			},
 			Definition: &n.def, Sender: n, Host: fmt.Sprintf("h%d:443", i),
 		}
+		change(to[i].Link)
 		if err := e.SetLink(ctx, to[i]); err != nil {
 			b.Fatal(err)
 		}

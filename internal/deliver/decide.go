@@ -166,7 +166,7 @@ func (e *Engine) finish(it *item, link *Link, d decision, out *Outcome) *item {
 		e.consequences(l, it.started, out)
 	}
 	e.release(it)
-	e.ended(it, link, &d)
+	e.ended(it, d.state == patchbay.DeliveryPending)
 	e.unrecorded++
 	e.kick(l)
 	next := e.pick()
@@ -186,10 +186,10 @@ func (e *Engine) finish(it *item, link *Link, d decision, out *Outcome) *item {
 
 // ended lets those go on that wait for an item's turn to be over. Where messages refer to the one before, the result must
 // be durable first: they look it up.
-func (e *Engine) ended(it *item, link *Link, d *decision) {
+func (e *Engine) ended(it *item, pending bool) {
 	switch {
 	case it.chain == nil:
-	case d.state == patchbay.DeliveryPending && !d.loose:
+	case pending && !it.loose:
 		e.scatter(it)
 	case it.thread == "":
 		e.unchain(it)

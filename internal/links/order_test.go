@@ -3,6 +3,7 @@ package links
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -85,8 +86,8 @@ func TestOrderIsChecked(t *testing.T) {
 		in := input(t)
 		in.Order = &test.order
 		_, err := f.Create(context.Background(), admin, in)
-		e, ok := err.(*patchbay.Error)
-		if !ok || e.Code != patchbay.CodeInvalidRequest || len(e.Details) != 1 || e.Details[0].Path != test.path || !strings.Contains(e.Message, test.want) {
+		var e *patchbay.Error
+		if !errors.As(err, &e) || e.Code != patchbay.CodeInvalidRequest || len(e.Details) != 1 || e.Details[0].Path != test.path || !strings.Contains(e.Message, test.want) {
 			t.Errorf("%+v: %v, want %s and %q", test.order, err, test.path, test.want)
 		}
 	}
