@@ -32,18 +32,27 @@ const (
 
 // scanRecord reads a row of eventColumns. The payload of a replay is left out.
 func scanRecord(row pgx.CollectableRow) (r store.EventRecord, err error) {
+	r, targets, err := scanUndecoded(row)
+	if err != nil {
+		return r, err
+	}
+	r.Targets, err = readTargets(targets)
+	return r, err
+}
+
+// scanUndecoded is scanRecord with the targets as they are stored.
+func scanUndecoded(row pgx.CollectableRow) (r store.EventRecord, targets []byte, err error) {
 	var (
 		id, origin       int64
 		scope, also      string
 		source           string
 		received         time.Time
 		occurred, erased *time.Time
-		targets          []byte
 		actor, payload   []byte
 	)
 	err = row.Scan(&id, &r.Type, &scope, &also, &source, &r.Hops, &received, &occurred, &origin, &r.Missed, &targets, &actor, &payload, &erased)
 	if err != nil {
-		return r, err
+		return r, nil, err
 	}
 	r.ID, r.Origin, r.Scope, r.Also = patchbay.EventID(id), patchbay.EventID(origin), patchbay.Scope(scope), splitScopes(also)
 	r.ReceivedAt, r.OccurredAt, r.Erased = received.UTC(), utc(occurred), utc(erased)
@@ -51,11 +60,8 @@ func scanRecord(row pgx.CollectableRow) (r store.EventRecord, err error) {
 		r.OccurredAt = r.ReceivedAt
 	}
 	r.Actor, r.Payload = actor, payload
-	if r.Source, err = readSource(source); err != nil {
-		return r, err
-	}
-	r.Targets, err = readTargets(targets)
-	return r, err
+	r.Source, err = readSource(source)
+	return r, targets, err
 }
 
 // readEvents returns those of some events that there are, in no order.

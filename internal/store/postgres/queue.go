@@ -53,26 +53,45 @@ const claimPageMost = 4096
 // infinity is later than any due time.
 var infinity = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// asker is a connection, or a transaction on one.
+type asker interface {
+	querier
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
 // waiting calls f for a link's deliveries whose turn it is and that are due at most at until, the earliest first, until f
-// returns false. It reads them in pages, the first of which has so many.
-func waiting(ctx context.Context, tx pgx.Tx, link patchbay.LinkID, until time.Time, page int, f func(*store.Queued) bool) error {
+// returns false. It reads them in pages, the first of which has so many, together with what the lane has dropped: mostly
+// nothing.
+func waiting(ctx context.Context, c asker, link patchbay.LinkID, until time.Time, page int, f func(*store.Queued) bool) error {
 	var before int64
-	if err := tx.QueryRow(ctx, laneDrop, int64(link)).Scan(&before); err != nil {
+	var all []store.Queued
+	collect := func(rows pgx.Rows) (err error) {
+		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.Queued, error) { return queued(row, link) })
 		return err
 	}
 	last := store.Queued{Due: time.Unix(0, 0).AddDate(-5000, 0, 0)}
-	for {
-		sql, args := queueDue, []any{int64(link), until, last.Due, int64(last.Delivery), page}
-		if before != 0 {
-			sql, args = queueDueDropped, append(args, before)
+	for first := true; ; first = false {
+		args := []any{int64(link), until, last.Due, int64(last.Delivery), page}
+		if first {
+			b := &pgx.Batch{}
+			b.Queue(laneDrop, int64(link)).QueryRow(func(row pgx.Row) error { return row.Scan(&before) })
+			b.Queue(queueDue, args...).Query(collect)
+			if err := c.SendBatch(ctx, b).Close(); err != nil {
+				return err
+			}
 		}
-		rows, err := tx.Query(ctx, sql, args...)
-		if err != nil {
-			return err
-		}
-		all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.Queued, error) { return queued(row, link) })
-		if err != nil {
-			return err
+		if !first || before != 0 {
+			sql := queueDue
+			if before != 0 {
+				sql, args = queueDueDropped, append(args, before)
+			}
+			rows, err := c.Query(ctx, sql, args...)
+			if err != nil {
+				return err
+			}
+			if err := collect(rows); err != nil {
+				return err
+			}
 		}
 		for i := range all {
 			if !f(&all[i]) {
@@ -100,9 +119,9 @@ func (s *Store) Due(ctx context.Context, link patchbay.LinkID, now time.Time, li
 		return nil, ctx.Err()
 	}
 	var out []store.Claimed
-	err := s.read(ctx, func(tx pgx.Tx) error {
+	err := s.query(ctx, func(c *pgx.Conn) error {
 		out = nil
-		if err := waiting(ctx, tx, link, now, min(max(limit, s.o.limits.claimPage), claimPageMost), func(q *store.Queued) bool {
+		if err := waiting(ctx, c, link, now, min(max(limit, s.o.limits.claimPage), claimPageMost), func(q *store.Queued) bool {
 			if skip == nil || !skip(q.Delivery) {
 				out = append(out, store.Claimed{Queued: *q})
 			}
@@ -111,7 +130,7 @@ func (s *Store) Due(ctx context.Context, link patchbay.LinkID, now time.Time, li
 			return err
 		}
 		var err error
-		out, err = claim(ctx, tx, out)
+		out, err = claim(ctx, c, out)
 		return err
 	})
 	if err != nil {
@@ -121,52 +140,62 @@ func (s *Store) Due(ctx context.Context, link patchbay.LinkID, now time.Time, li
 }
 
 // claim adds events and the links' revisions. Deliveries whose event does not exist any more are left out.
-func claim(ctx context.Context, tx pgx.Tx, claimed []store.Claimed) ([]store.Claimed, error) {
+func claim(ctx context.Context, c querier, claimed []store.Claimed) ([]store.Claimed, error) {
 	ids := make([]int64, 0, len(claimed))
 	for i := range claimed {
-		ids = append(ids, int64(claimed[i].Queued.Event))
+		if id := int64(claimed[i].Queued.Event); len(ids) == 0 || ids[len(ids)-1] != id {
+			ids = append(ids, id)
+		}
 	}
-	records, err := readEvents(ctx, tx, ids)
+	rows, err := c.Query(ctx, sqlEvents, ids)
 	if err != nil {
 		return nil, err
 	}
-	if err := withOrigins(ctx, tx, records); err != nil {
+	// Of an event's deliveries only those that are claimed count: it may have thousands.
+	targets := make(map[patchbay.EventID][]byte, len(ids))
+	records, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.EventRecord, error) {
+		r, raw, err := scanUndecoded(row)
+		targets[r.ID] = raw
+		return r, err
+	})
+	if err != nil {
 		return nil, err
 	}
-	events := make(map[patchbay.EventID]*store.EventRecord, len(records))
+	if err := withOrigins(ctx, c, records); err != nil {
+		return nil, err
+	}
+	events := make(map[patchbay.EventID]*patchbay.Event, len(records))
 	for i := range records {
-		events[records[i].ID] = &records[i]
+		events[records[i].ID] = &records[i].Event
 	}
 	kept := claimed[:0]
-	for _, c := range claimed {
-		e, ok := events[c.Queued.Event]
+	for _, x := range claimed {
+		e, ok := events[x.Queued.Event]
 		if !ok {
 			continue
 		}
-		c.Event = e.Event
-		if i := int(int64(c.Delivery)-int64(e.ID))/patchbay.IDStep - 1; i >= 0 && i < len(e.Targets) {
-			c.Revision = e.Targets[i].Revision
-		}
-		kept = append(kept, c)
+		x.Event = *e
+		x.Revision = revisionAt(targets[e.ID], int(int64(x.Delivery)-int64(e.ID))/patchbay.IDStep-1)
+		kept = append(kept, x)
 	}
 	return kept, nil
 }
 
 // NextDue returns when a link's next delivery is due; see store.Queue.
 func (s *Store) NextDue(ctx context.Context, link patchbay.LinkID, skip func(patchbay.DeliveryID) bool) (at time.Time, ok bool, err error) {
-	err = s.read(ctx, func(tx pgx.Tx) error {
-		at, ok, err = nextDue(ctx, tx, link, skip)
+	err = s.query(ctx, func(c *pgx.Conn) error {
+		at, ok, err = nextDue(ctx, c, link, skip)
 		return err
 	})
 	return at, ok, err
 }
 
-func nextDue(ctx context.Context, tx pgx.Tx, link patchbay.LinkID, skip func(patchbay.DeliveryID) bool) (at time.Time, ok bool, err error) {
+func nextDue(ctx context.Context, c asker, link patchbay.LinkID, skip func(patchbay.DeliveryID) bool) (at time.Time, ok bool, err error) {
 	page := 1
 	if skip != nil {
 		page = 64
 	}
-	err = waiting(ctx, tx, link, infinity, page, func(q *store.Queued) bool {
+	err = waiting(ctx, c, link, infinity, page, func(q *store.Queued) bool {
 		if skip != nil && skip(q.Delivery) {
 			return true
 		}
