@@ -55,7 +55,7 @@ func (s *Store) checkpoints(ctx context.Context) {
 		}
 		// The second pass is for what came during the first, which has taken the longest.
 		for range 2 {
-			if err := s.w.checkpointer.checkpoint(checkpointPassive); err != nil {
+			if err := s.w.checkpointer.checkpoint(checkpointPassive); err != nil && !busy(err) {
 				s.log.Warn("the database's log could not be written into the database; it grows until it can", "error", err)
 				break
 			}
@@ -71,8 +71,11 @@ func (s *Store) checkpoints(ctx context.Context) {
 func (w *writer) finishCheckpoint() {
 	start := time.Now()
 	w.log.finish.Store(false)
-	if err := w.c.checkpoint(checkpointPassive); err != nil {
+	if err := w.c.checkpoint(checkpointPassive); err != nil && !busy(err) {
 		w.s.log.Warn("the database's log could not be written into the database; it grows until it can", "error", err)
 	}
 	w.log.stall.Store(max(w.log.stall.Load(), int64(time.Since(start))))
 }
+
+// busy reports whether a copy of the log was not made because another one is under way: that of an erasure.
+func busy(err error) bool { return primaryCode(err) == lib.SQLITE_BUSY }
