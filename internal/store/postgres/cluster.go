@@ -28,6 +28,7 @@ func (s *Store) Beat(ctx context.Context, report store.NodeReport) (view store.C
 	if err != nil {
 		return view, err
 	}
+	s.w.raiseFloor()
 	err = s.read(ctx, func(tx pgx.Tx) (err error) {
 		if err := tx.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&view.Now); err != nil {
 			return err

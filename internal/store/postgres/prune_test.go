@@ -303,3 +303,19 @@ func TestDroppingStallsNobody(t *testing.T) {
 		t.Logf("the slowest acceptance took %s", took)
 	}
 }
+
+// TestAnIdleNodeRaisesItsFloor has a node that accepts nothing show signs of life for hours.
+func TestAnIdleNodeRaisesItsFloor(t *testing.T) {
+	server, url, name := database(t)
+	s, now, forward := years(t, url)
+	forward(3 * time.Hour)
+	if _, err := s.Beat(context.Background(), store.NodeReport{}); err != nil {
+		t.Fatal(err)
+	}
+	want := patchbay.FirstIDAt(now().Add(-time.Minute))
+	for deadline := time.Now().Add(20 * time.Second); int64(number(t, server, name, "SELECT event FROM floor")) < want; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the floor stays where it was")
+		}
+	}
+}

@@ -320,6 +320,9 @@ func (w *writer) takeFloor(b *batch) {
 		b.floor = value // not above any of the batch: the floor knows them
 		return
 	}
+	if !w.s.floor.Open() {
+		value = forever // a node that accepts nothing must not keep others looking where it once did
+	}
 	value = min(value, patchbay.FirstIDAt(w.s.now().Add(-w.s.o.limits.floorBehind)))
 	if value > w.floor && time.Since(w.flooredAt) >= w.s.o.limits.floorEvery {
 		b.floor = value
