@@ -87,6 +87,7 @@ func TestCalls(t *testing.T) {
 		method, uri, body string
 	}{
 		{"Ready", func(ctx context.Context, c *Client) error { return c.Ready(ctx) }, "GET", "/readyz", ""},
+		{"Nodes", func(ctx context.Context, c *Client) error { _, err := c.Nodes(ctx); return err }, "GET", "/v1/nodes", ""},
 		{"Publish", func(ctx context.Context, c *Client) error {
 			_, err := c.Publish(ctx, &NewEvent{Type: "repo.push", Scope: ptr(patchbay.Scope("acme")), Payload: json.RawMessage(`{"n":1}`), ID: "7"})
 			return err
