@@ -191,7 +191,14 @@ func (e *Engine) putBack(it *item, link *Link, pause time.Duration) *item {
 	defer e.mu.Unlock()
 	e.release(it)
 	it.slow = false
-	if !e.stopping || !it.queued { // of what is queued the row is still there
+	switch {
+	case it.queued && !l.owned: // it was lost meanwhile
+		l.letGo(it.delivery)
+		l.hands--
+		e.unchain(it)
+		l.checkDrained()
+	case e.stopping && it.queued: // the row is still there
+	default:
 		if l.ready.pushFront(it); !it.queued {
 			l.fresh++
 			if !l.listed {
@@ -204,6 +211,7 @@ func (e *Engine) putBack(it *item, link *Link, pause time.Duration) *item {
 		if pause > 0 {
 			l.stalled = e.now().Add(pause)
 		}
+		e.giveBack(l)
 	}
 	e.kick(l)
 	next := e.pick()

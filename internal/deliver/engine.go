@@ -400,7 +400,8 @@ func (e *Engine) SetLink(_ context.Context, link *Link) error {
 	if l == nil {
 		l = e.newLane(link)
 		e.lanes[link.ID] = l
-		if e.started && link.Revision > 1 { // it could not be used before, so something may have waited for that
+		// It could not be used before, or another node was quicker to know it, so something may wait already.
+		if e.started && (link.Revision > 1 || e.o.Cluster != nil && l.owned) {
 			e.noteQueued(l, e.now())
 		}
 		return nil

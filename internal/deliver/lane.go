@@ -354,7 +354,9 @@ func (it *item) placed() string {
 // noteQueued notes that a delivery got a place in the queue; the queue's owner hears of it.
 func (e *Engine) noteQueued(l *lane, due time.Time) {
 	if !l.owned {
-		e.tell(l)
+		if !l.link.holds() { // else the owner looks when it is resumed
+			e.tell(l)
+		}
 		return
 	}
 	l.queued = true

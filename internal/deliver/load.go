@@ -38,8 +38,9 @@ func (e *Engine) load(ctx context.Context, l *lane) {
 	e.mu.Lock()
 	l.dirty, l.moved = false, nil
 	link := l.link
-	if l.removed || e.stopping || link.holds() {
+	if l.removed || e.stopping || link.holds() || !l.owned {
 		l.loading = false // whoever lets the lane go on sets due
+		l.checkDrained()
 		e.mu.Unlock()
 		return
 	}
@@ -153,7 +154,11 @@ func (e *Engine) loaded(l *lane, in intake) {
 		e.noteDue(l, lowered)
 		e.noteDue(l, now)
 	}
-	if l.removed || e.stopping || l.link.holds() || !l.owned {
+	if !l.owned {
+		l.due = time.Time{}
+		return
+	}
+	if l.removed || e.stopping || l.link.holds() {
 		return
 	}
 	pushed, behind := 0, false

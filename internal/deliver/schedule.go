@@ -77,7 +77,7 @@ func (e *Engine) kick(l *lane) {
 		e.arm(l, at)
 		return
 	}
-	if !l.due.IsZero() {
+	if l.owned && !l.due.IsZero() {
 		switch {
 		case l.due.After(now):
 			e.arm(l, l.due)
