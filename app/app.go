@@ -139,7 +139,7 @@ func (a *App) Start(ctx context.Context) error {
 
 func (a *App) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		a.openStore, a.openCatalog, a.openServices, a.recover, a.firstKey, a.listen, a.startSources,
+		a.openReports, a.openStore, a.openCatalog, a.openServices, a.recover, a.firstKey, a.listen, a.startSources,
 	} {
 		if err := step(ctx); err != nil {
 			return err

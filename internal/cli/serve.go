@@ -44,9 +44,12 @@ func (p *program) serve(ctx context.Context, c config.Config, started func(Insta
 		return err
 	}
 	started(in)
+	systemd := &manager{log: log}
+	systemd.ready(ctx, in.Addr())
 	for {
 		select {
 		case <-ctx.Done():
+			defer systemd.stopping()()
 			if err := p.end(ctx, c, in); err != nil {
 				return fmt.Errorf("the stop was not in order; nothing accepted is lost, the next start goes on: %w", err)
 			}
@@ -55,12 +58,15 @@ func (p *program) serve(ctx context.Context, c config.Config, started func(Insta
 		}
 		log.Warn("stopping without writing, to start anew as another node", "node", in.Node())
 		c.Listen = in.Addr() // the same one, also when it was to be any free one
+		systemd.again("")
 		if err := p.end(ctx, c, in); err != nil {
 			log.Warn("the stop was not in order; nothing accepted is lost", "error", err)
 		}
 		if in, err = p.beginAgain(ctx, c, log); err != nil {
+			systemd.stopping()()
 			return nil // told to stop before there was anything to stop
 		}
+		systemd.again(in.Addr())
 		log.Info("started anew", "node", in.Node())
 	}
 }

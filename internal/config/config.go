@@ -66,6 +66,8 @@ type Config struct {
 	LogFormat string   `name:"log-format" env:"PATCHBAY_LOG_FORMAT" placeholder:"auto|text|json" help:"How the log is written; auto is text on a terminal and JSON elsewhere. Default: ${default_log_format}."`
 	LogLevel  string   `name:"log-level" env:"PATCHBAY_LOG_LEVEL" placeholder:"debug|info|warn|error" help:"What is logged at least. Default: ${default_log_level}."`
 
+	SentryDSN patchbay.Secret `name:"sentry-dsn" env:"PATCHBAY_SENTRY_DSN,SENTRY_DSN,INTEGRATION_SENTRY_DSN" placeholder:"URL" help:"Report errors to this Sentry project, without payloads, settings and other secrets. Default: nowhere."`
+
 	Integrations Integrations `name:"integrations" env:"PATCHBAY_INTEGRATIONS" placeholder:"KEY.SETTING=VALUE" help:"The operator's settings of an integration, such as email.host=smtp.example.com; can be repeated."`
 	NATS         NATS         `name:"nats" env:"PATCHBAY_NATS" placeholder:"NAME.SETTING=VALUE" help:"NATS JetStream that events are taken from, such as orders.url=nats://broker:4222 and orders.stream=ORDERS; can be repeated."`
 	Outbox       Outbox       `name:"outbox" env:"PATCHBAY_OUTBOX" placeholder:"URL|NAME.SETTING=VALUE" help:"PostgreSQL database of your product with an outbox that events are taken from; can be repeated."`
