@@ -82,7 +82,7 @@ func readTargets(raw []byte) ([]store.Target, error) {
 		return nil, nil
 	}
 	n := countTargets(raw)
-	if n > len(raw)/targetHead {
+	if len(raw) < 4 || n > len(raw)/targetHead {
 		return nil, errBlob
 	}
 	out := make([]store.Target, 0, n)

@@ -110,8 +110,7 @@ func (s *Store) Written() int64 { return s.w.stats.commits.Load() }
 // Fence fences another node.
 func (s *Store) Fence(ctx context.Context, other *Store) error {
 	return s.query(ctx, func(c *pgx.Conn) error {
-		_, err := fence(ctx, c, ident{other.self.Number, other.self.Incarnation}, 0)
-		return err
+		return fence(ctx, c, ident{other.self.Number, other.self.Incarnation}, 0)
 	})
 }
 

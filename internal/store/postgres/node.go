@@ -31,7 +31,7 @@ func (s *Store) enter(ctx context.Context, c *pgx.Conn, highest int64) error {
 		return err
 	}
 	for _, id := range former {
-		if _, err := fence(ctx, c, id, 0); err != nil {
+		if err := fence(ctx, c, id, 0); err != nil {
 			return err
 		}
 	}
@@ -76,30 +76,30 @@ type ident struct {
 }
 
 // fence makes sure that no write of a node succeeds from now on, unless it was seen within silent: then, and when it is
-// fenced already, it does nothing and returns false. Transactions that the node has under way are ended.
-func fence(ctx context.Context, c *pgx.Conn, id ident, silent time.Duration) (fenced bool, err error) {
+// fenced already, it does nothing. Transactions that the node has under way are ended.
+func fence(ctx context.Context, c *pgx.Conn, id ident, silent time.Duration) error {
 	const isSilent = `SELECT EXISTS (SELECT FROM node JOIN beat USING (number)
 		WHERE number = $1 AND incarnation = $2 AND state = 'alive' AND ($3 = 0 OR seen < clock_timestamp() - $3 * interval '1 microsecond'))`
-	err = c.QueryRow(ctx, isSilent, id.Number, id.Incarnation, silent.Microseconds()).Scan(&fenced)
-	if err != nil || !fenced {
-		return false, err
+	var yes bool
+	err := c.QueryRow(ctx, isSilent, id.Number, id.Incarnation, silent.Microseconds()).Scan(&yes)
+	if err != nil || !yes {
+		return err
 	}
 	// Whoever still has a connection may hold the lock for as long as the transaction takes that it is in.
 	if _, err := c.Exec(ctx, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1",
 		fmt.Sprintf(applicationName, id.Number, id.Incarnation)); err != nil {
-		return false, err
+		return err
 	}
-	err = pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+	return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1, $2)", lockNode, id.Number); err != nil {
 			return err
 		}
-		if err := tx.QueryRow(ctx, isSilent, id.Number, id.Incarnation, silent.Microseconds()).Scan(&fenced); err != nil || !fenced {
+		if err := tx.QueryRow(ctx, isSilent, id.Number, id.Incarnation, silent.Microseconds()).Scan(&yes); err != nil || !yes {
 			return err
 		}
 		_, err := tx.Exec(ctx, "UPDATE node SET state = 'fenced' WHERE number = $1", id.Number)
 		return err
 	})
-	return fenced, err
 }
 
 // leave says that this node ends. What it has in memory is anybody's from now on; when that is nothing, its number and its

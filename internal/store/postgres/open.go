@@ -119,6 +119,14 @@ func (s *Store) join(ctx context.Context, config *pgx.ConnConfig) error {
 		return err
 	}
 	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
+	var durable string
+	if err := c.QueryRow(ctx, "SHOW synchronous_commit").Scan(&durable); err != nil {
+		return err
+	}
+	if durable == "off" {
+		// What is answered survives a power loss, however the server is set. Stronger settings than this one stay.
+		config.RuntimeParams["synchronous_commit"] = "on"
+	}
 	if err := migrate(ctx, c); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -200,7 +201,7 @@ func (s *Store) takeOver(ctx context.Context, silent time.Duration, now time.Tim
 			return err
 		}
 		for _, id := range silentOnes {
-			if _, err := fence(ctx, c, id, max(silent, time.Microsecond)); err != nil {
+			if err := fence(ctx, c, id, max(silent, time.Microsecond)); err != nil {
 				return err
 			}
 		}
@@ -241,7 +242,7 @@ func (s *Store) finish(ctx context.Context, id ident, now time.Time) (found int,
 		var from int64
 		err := tx.QueryRow(ctx, "SELECT event FROM floor JOIN node USING (number) WHERE number = $1 AND incarnation = $2 AND state = 'fenced'",
 			id.Number, id.Incarnation).Scan(&from)
-		if err == pgx.ErrNoRows {
+		if errors.Is(err, pgx.ErrNoRows) {
 			return nil // another node was at it
 		}
 		if err != nil {
