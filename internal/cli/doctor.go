@@ -230,7 +230,7 @@ func checkPostgreSQL(p *program, c *config.Config) finding {
 	case s.ReadOnly:
 		return bad("name the primary in --database, or all servers separated by commas", "%s takes no writes: it is a standby, or set so", c.DatabaseName())
 	case len(s.Unsafe) > 0:
-		return warning("turn them on: ALTER SYSTEM SET …; a power loss takes accepted events away otherwise", "%s; %s is off", what, strings.Join(s.Unsafe, ", "))
+		return warning("turn them on: ALTER SYSTEM SET …; a power loss takes accepted events away otherwise", "%s; these settings are off: %s", what, strings.Join(s.Unsafe, ", "))
 	case s.Connections < nodeConnections*(s.Nodes+1):
 		return warning(fmt.Sprintf("raise max_connections: a node uses up to %d", nodeConnections), "%s; it takes %d connections", what, s.Connections)
 	case s.Skew.Abs() > maxSkew:
