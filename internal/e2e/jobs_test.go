@@ -13,14 +13,16 @@ import (
 // every start, every event arrives, and only what was in flight arrives twice.
 func TestKillNineDuringARecover(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		args func(*testing.T) []string
+		name  string
+		kills int
+		args  func(*testing.T) []string
 	}{
-		{"SQLite", func(*testing.T) []string { return []string{"--dev"} }},
-		{"PostgreSQL", func(t *testing.T) []string { return []string{"--dev", "--database", pgtest.Database(t)} }},
+		{"SQLite", 5, func(*testing.T) []string { return []string{"--dev"} }},
+		// Two, because other nodes wait for a job's lease to end, and so does the next start of the same one.
+		{"PostgreSQL", 2, func(t *testing.T) []string { return []string{"--dev", "--database", pgtest.Database(t)} }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			const events, kills = 2500, 4
+			const events = 2500
 			k := newSink(t)
 			data, args := t.TempDir(), c.args(t)
 			s := start(t, data, args...)
@@ -45,9 +47,9 @@ func TestKillNineDuringARecover(t *testing.T) {
 				t.Fatalf("the job was answered %d: %v", status, job)
 			}
 			id := job["id"].(string)
-			for kill := range kills {
+			for kill := range c.kills {
 				waitUntil(t, time.Minute, "the job does not go on", func() bool {
-					return events-k.missing(missed) >= (kill+1)*events/(kills+2)
+					return events-k.missing(missed) >= (kill+1)*events/(c.kills+2)
 				})
 				s.kill()
 				s = start(t, data, args...)
@@ -57,8 +59,8 @@ func TestKillNineDuringARecover(t *testing.T) {
 				_, job = s.call("GET", "/v1/jobs/"+id, "")
 				return job["state"] == "succeeded"
 			})
-			t.Logf("%d events recovered over %d kills, %d arrived twice", events, kills, k.duplicates())
-			if n := k.duplicates(); n > kills*inFlight {
+			t.Logf("%d events recovered over %d kills, %d arrived twice", events, c.kills, k.duplicates())
+			if n := k.duplicates(); n > c.kills*inFlight {
 				t.Errorf("%d events arrived twice; only what was in flight may", n)
 			}
 		})
