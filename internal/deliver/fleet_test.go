@@ -290,6 +290,7 @@ func anyScheduleOfNodes(t *testing.T, most int, open func(*testing.T) shared) {
 func runFleet(t *testing.T, open func(*testing.T) shared, steps []step) []string {
 	time.Sleep(30 * 365 * 24 * time.Hour) // a bubble begins in 2000, identifiers later
 	f := &fleet{world: newWorld(), db: open(t), owner: map[patchbay.LinkID]int{}, attempts: map[patchbay.LinkID][]time.Time{}}
+	f.world.nodes = true
 	p := &partner{def: integration.Definition{Threads: true}, answer: f.answer}
 	f.rig = &rig{t: t, partner: p}
 	f.nodes = make([]*member, fleetNodes)

@@ -91,6 +91,7 @@ type world struct {
 	known   map[patchbay.DeliveryID]*fate
 	order   []patchbay.DeliveryID
 	orders  map[patchbay.LinkID]*patchbay.OrderPolicy
+	nodes   bool // there are several
 	wrong   []string
 	story   []string // what happened, told when something is wrong
 }
@@ -108,7 +109,8 @@ type fate struct {
 	byHand    bool // a retry by hand has been asked for
 	loose     bool // its link's order was changed after it was accepted
 	firstAt   time.Time
-	by        int // the node that sent it last
+	by        int  // the node that sent it last
+	threads   bool // its link's integration has threads
 }
 
 func (w *world) complain(format string, args ...any) {
@@ -283,7 +285,7 @@ func (w *world) acceptFor(s step) {
 	e := w.accept(fmt.Sprintf(`{"thread":%q,"pad":"%0*d"}`, s.thread, s.size, 0), to...)
 	for i, l := range to {
 		id := patchbay.DeliveryAt(e.ID, i+1)
-		w.known[id] = &fate{link: l.ID, thread: s.thread}
+		w.known[id] = &fate{link: l.ID, thread: s.thread, threads: l.Definition.Threads}
 		w.tell("%s goes to %s in thread %q", id, l.Name, s.thread)
 		w.order = append(w.order, id)
 	}
@@ -309,7 +311,7 @@ func (w *world) byHand(what string, id patchbay.DeliveryID) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if what == "cancel" && err == nil && w.engine.o.Cluster == nil { // several nodes cancel as well as they can
+	if what == "cancel" && err == nil && !w.nodes { // several nodes cancel as well as they can
 		f.final = true
 	}
 }
@@ -377,7 +379,7 @@ func (w *world) check(f *fate, d *integration.Delivery) {
 	if f.final && !f.byHand {
 		w.complain("%s is sent again after it had ended", d.ID)
 	}
-	if d.Attempt != f.sent+1 && (!f.byHand || w.engine.o.Cluster == nil) {
+	if d.Attempt != f.sent+1 && (!f.byHand || !w.nodes) {
 		w.complain("attempt %d of %s says that it is number %d", f.sent+1, d.ID, d.Attempt)
 	}
 	if since, ok := w.holds[f.link]; ok && time.Since(since) > 0 {
@@ -391,12 +393,9 @@ func (w *world) check(f *fate, d *integration.Delivery) {
 
 // checkTurn complains about a delivery that overtakes another one.
 func (w *world) checkTurn(f *fate, d *integration.Delivery) {
-	policy, threads := w.orders[f.link], false
-	for _, l := range w.links {
-		threads = threads || l.ID == f.link && l.Definition.Threads
-	}
+	policy := w.orders[f.link]
 	whole := policy != nil && policy.Key == ""
-	if policy == nil && (!threads || f.thread == "") || f.byHand || f.loose {
+	if policy == nil && (!f.threads || f.thread == "") || f.byHand || f.loose {
 		return
 	}
 	if policy != nil && f.sent > 0 && mayGoOn(policy, f) {
@@ -463,7 +462,7 @@ func (w *world) ended(id patchbay.DeliveryID, f *fate) {
 			attempts++
 		}
 	}
-	if (attempts != f.sent || v.AttemptCount != f.sent) && (!f.byHand || w.engine.o.Cluster == nil) {
+	if (attempts != f.sent || v.AttemptCount != f.sent) && (!f.byHand || !w.nodes) {
 		w.complain("%s has %d attempts and counts %d; %d were answered", id, attempts, v.AttemptCount, f.sent)
 	}
 	switch v.State {
