@@ -317,7 +317,8 @@ type Keys interface {
 	AllKeys(ctx context.Context) ([]Key, error)
 }
 
-// Retention says what is kept for how long. A duration of 0 is for ever.
+// Retention says what is kept for how long. A duration of 0 is for ever. A store that deletes days as a whole keeps for up
+// to a day longer, and takes whole days for MaxBytes, never the current one.
 type Retention struct {
 	// Matched, Unmatched and Bodies are for events with deliveries (or Missed), events without, and attempts' response
 	// bodies. References of threads go after the longest time for which events are kept.

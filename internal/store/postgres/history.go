@@ -202,7 +202,8 @@ const (
 	sqlWriters   = `SELECT virtualtransaction FROM pg_locks WHERE locktype = 'advisory' AND classid = $1 AND granted
 		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
 	sqlLateBlock = `SELECT b.low, b.high FROM late l
-		CROSS JOIN LATERAL (SELECT low, high FROM block WHERE low <= l.id ORDER BY low DESC LIMIT 1) b WHERE l.id < b.high LIMIT 1`
+		CROSS JOIN LATERAL (SELECT low, high FROM block WHERE low <= l.id ORDER BY low DESC LIMIT 1) b
+		WHERE l.id >= (SELECT min(low) FROM block) AND l.id < b.high LIMIT 1` // those below are of days that were dropped, and stay
 )
 
 // indexStep writes one block, or puts what came late into one. more says that there may be another; when another node is at
