@@ -337,3 +337,22 @@ func TestReadOnlyServer(t *testing.T) {
 		return err == nil
 	})
 }
+
+// TestFullDisk fills the disk of the server in the middle of traffic.
+func TestFullDisk(t *testing.T) {
+	dir := pgtest.SmallDisk(t, 160<<20)
+	server := pgtest.Start(t, pgtest.Options{Dir: dir, Settings: map[string]string{"max_wal_size": "'32MB'", "min_wal_size": "'32MB'"}})
+	s := join(t, server.Database(t), "a")
+	p := publish(s, 8)
+	eventually(t, "events are accepted", func() bool { return p.count() > 100 })
+	free := pgtest.FillDisk(t, dir)
+	eventually(t, "events are refused", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.refused) > 0
+	})
+	free()
+	n := p.count()
+	eventually(t, "events are accepted", func() bool { return p.count() > n+100 })
+	p.check(t, s)
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -106,7 +107,9 @@ func (s *Store) config() (*pgxpool.Config, error) {
 	if s.o.dial != nil {
 		c.DialFunc = s.o.dial
 	}
-	config.MaxConns = max(config.MaxConns, poolConns)
+	if !strings.Contains(s.o.URL, "pool_max_conns") { // the driver's own default goes by the processors of this machine
+		config.MaxConns = poolConns
+	}
 	config.MinConns = 0
 	config.MaxConnIdleTime = idleMost
 	return config, nil
