@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"strconv"
@@ -23,9 +24,8 @@ func Notify(state string) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
 	_, err = c.Write([]byte(state))
-	return err
+	return errors.Join(err, c.Close())
 }
 
 // Watchdog says every now and then that this process is alive, as long as alive returns nil, until ctx is done. Where no
