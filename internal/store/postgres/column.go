@@ -18,8 +18,14 @@ type column struct {
 // columnHead is the number of dimensions, whether there are NULLs, the elements' type, their number, the first index.
 const columnHead = 20
 
+// columnKept is up to where a column keeps its memory for the next transaction.
+const columnKept = 1 << 20
+
 func (c *column) reset() {
 	c.n = 0
+	if cap(c.buf) > columnKept {
+		c.buf = nil
+	}
 	c.buf = append(c.buf[:0], make([]byte, columnHead)...)
 }
 
