@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -80,7 +81,7 @@ func scrape(t *testing.T) map[string]bool {
 
 var metric = regexp.MustCompile(`\b(patchbay|process|go|promhttp)_[a-z0-9_]+`)
 
-// strict are metrics in texts.
+// check looks for the metrics that a text names, and returns how many those are.
 func check(t *testing.T, where string, have map[string]bool, text string) int {
 	t.Helper()
 	found := metric.FindAllString(text, -1)
@@ -307,5 +308,46 @@ func TestContainerfile(t *testing.T) {
 	}
 	if out, err := exec.CommandContext(t.Context(), program, "version").CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "patchbay ") {
 		t.Errorf("what was built says %s (%v)", out, err)
+	}
+	notifies(t, program)
+}
+
+// notifies proves that the program tells a service manager when it is ready, that it is alive, and that it stops.
+func notifies(t *testing.T, program string) {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "notify")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	cmd := exec.CommandContext(t.Context(), program, "serve", "--dev", "--listen", "127.0.0.1:0", "--data", t.TempDir())
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=100000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	await := func(want string) {
+		t.Helper()
+		if err := l.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		for b := make([]byte, 100); ; {
+			n, err := l.Read(b)
+			if err != nil {
+				t.Fatalf("waiting for %s: %v", want, err)
+			}
+			if string(b[:n]) == want {
+				return
+			}
+		}
+	}
+	await("READY=1")
+	await("WATCHDOG=1")
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Error(err)
+	}
+	await("STOPPING=1")
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the program ended with %v", err)
 	}
 }
