@@ -11,9 +11,6 @@ import (
 	"github.com/patchbay/patchbay/internal/store"
 )
 
-// silentMost is how long a node may show no sign of life before Recover takes its deliveries over.
-const silentMost = 10 * time.Second
-
 // droppedError is what is written down of deliveries that their lane dropped.
 const droppedError = "the backlog of the link was dropped"
 
@@ -176,36 +173,44 @@ func execBinary(ctx context.Context, tx pgx.Tx, sql string, tables ...table) err
 	return err
 }
 
-// Recover gives what this node's predecessor had in memory places in the queue, and what nodes had that show no sign of
-// life; see store.Queue.
+// Recover gives what this node's predecessor had in memory places in the queue, and what other nodes had that are fenced;
+// see store.Queue. Nodes that only show no sign of life are left to TakeOver: when the database was away, all of them do.
 func (s *Store) Recover(ctx context.Context, now time.Time) (int, error) {
-	_, found, err := s.takeOver(ctx, silentMost, now)
+	_, found, err := s.finishFenced(ctx, now)
 	return found, err
 }
 
 // TakeOver fences nodes that show no sign of life; see store.Cluster.
 func (s *Store) TakeOver(ctx context.Context, silent time.Duration) ([]store.Node, error) {
-	nodes, _, err := s.takeOver(ctx, silent, s.now())
-	return nodes, err
-}
-
-func (s *Store) takeOver(ctx context.Context, silent time.Duration, now time.Time) (over []store.Node, found int, err error) {
-	var ended, silentOnes []ident
-	err = s.query(ctx, func(c *pgx.Conn) error {
+	err := s.query(ctx, func(c *pgx.Conn) error {
 		rows, err := c.Query(ctx, `SELECT number, incarnation FROM node JOIN beat USING (number)
 			WHERE state = 'alive' AND number <> $1 AND seen < clock_timestamp() - $2 * interval '1 microsecond'`, s.self.Number, silent.Microseconds())
 		if err != nil {
 			return err
 		}
-		if silentOnes, err = pgx.CollectRows(rows, pgx.RowToStructByPos[ident]); err != nil {
+		gone, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ident])
+		if err != nil {
 			return err
 		}
-		for _, id := range silentOnes {
+		for _, id := range gone {
 			if err := fence(ctx, c, id, max(silent, time.Microsecond)); err != nil {
 				return err
 			}
 		}
-		rows, err = c.Query(ctx, "SELECT number, incarnation FROM node WHERE state = 'fenced' ORDER BY number")
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	nodes, _, err := s.finishFenced(ctx, s.now())
+	return nodes, err
+}
+
+// finishFenced takes over what fenced nodes had in memory.
+func (s *Store) finishFenced(ctx context.Context, now time.Time) (over []store.Node, found int, err error) {
+	var ended []ident
+	err = s.query(ctx, func(c *pgx.Conn) error {
+		rows, err := c.Query(ctx, "SELECT number, incarnation FROM node WHERE state = 'fenced' ORDER BY number")
 		if err != nil {
 			return err
 		}
