@@ -267,6 +267,9 @@ func TestASuccessElsewhereKeepsALinkEnabled(t *testing.T) {
 				return integration.Delivered()
 			}}
 			f := pair(t, p)
+			f.own.Lock()
+			f.look = time.Hour // a week of looks every five seconds takes minutes of real time
+			f.own.Unlock()
 			l := f.everywhere("acme")
 			for range 7 {
 				f.nodes[0].accept(`{}`, l)

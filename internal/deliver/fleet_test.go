@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -95,6 +96,14 @@ type fleet struct {
 	wakes    int
 	byNode   [fleetNodes][]patchbay.EventID // what each has sent
 	attempts map[patchbay.LinkID][]time.Time
+	look     time.Duration // how often queues are looked at for wakes that were lost; zero: every five seconds
+}
+
+// lookEvery returns the pause before a node looks at its queues again.
+func (f *fleet) lookEvery() time.Duration {
+	f.own.Lock()
+	defer f.own.Unlock()
+	return cmp.Or(f.look, 5*time.Second)
 }
 
 const fleetNodes = 2
@@ -130,7 +139,7 @@ func (f *fleet) join(t *testing.T, n int) *member {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(5 * time.Second):
+			case <-time.After(m.f.lookEvery()):
 			}
 			if err := m.engine.LookAgain(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrFenced) {
 				t.Errorf("looking again: %v", err)

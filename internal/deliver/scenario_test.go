@@ -30,7 +30,12 @@ func heapNow() uint64 {
 // deliver as if they were alone, memory is bounded, and a shutdown in the middle of it all loses nothing.
 func TestTenThousandLinksOfWhichMostAreDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const dead, healthy, waves = 9900, 100, 3
+		const healthy, waves = 100, 3
+		dead := 9900
+		if testing.Short() || underRace {
+			dead = 3000 // a half of them still takes every slot that they may have
+		}
+		rounds := dead / 300
 		var mended atomic.Bool
 		var mu sync.Mutex
 		got := map[patchbay.DeliveryID]int{}
@@ -66,9 +71,9 @@ func TestTenThousandLinksOfWhichMostAreDead(t *testing.T) {
 		before := heapNow()
 		payload := `{"pad":"` + strings.Repeat("x", 1000) + `"}`
 		asked := map[patchbay.EventID]time.Time{}
-		for wave := range waves * 33 {
+		for wave := range waves * rounds {
 			for i := range 3 {
-				r.accept(payload, links[(wave%33*3+i)*100:][:100]...)
+				r.accept(payload, links[(wave%rounds*3+i)*100:][:100]...)
 			}
 			asked[r.accept(payload, works...).ID] = time.Now()
 			time.Sleep(100 * time.Millisecond)
@@ -96,7 +101,7 @@ func TestTenThousandLinksOfWhichMostAreDead(t *testing.T) {
 		mended.Store(true)
 		r.open()
 		time.Sleep(2 * time.Hour)
-		want := waves*dead + healthy + waves*33*healthy
+		want := waves*dead + healthy + waves*rounds*healthy
 		mu.Lock()
 		defer mu.Unlock()
 		twice := 0
@@ -159,7 +164,7 @@ func TestALargeBacklogIsPausedAndResumed(t *testing.T) {
 		wantSoon(t, "a delivery after the resume", func() bool { return sent.Load() > 0 || r.engine.Load().Ready > 0 })
 		began = time.Now()
 		l = r.edit(l, paused)
-		if pause := time.Since(began); pause > 2*time.Second || resume > 2*time.Second {
+		if pause := time.Since(began); pause > 10*time.Second || resume > 10*time.Second { // a write for each would take longer
 			t.Errorf("pausing took %s and resuming %s with %d deliveries", pause, resume, n)
 		}
 	}
