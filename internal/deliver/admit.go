@@ -123,10 +123,12 @@ func (a *Admission) Commit() {
 		if it.lane.removed { // in the meantime
 			e.readyBytes -= len(it.event.Payload)
 			it.lane.hands--
+			it.lane.checkDrained()
 			gone = append(gone, it.row(it.ready))
 			continue
 		}
 		e.pushFresh(it)
+		e.giveBack(it.lane) // lost in the meantime
 		e.kick(it.lane)
 	}
 	e.schedule()

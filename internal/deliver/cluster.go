@@ -225,6 +225,7 @@ func (e *Engine) LaneDropped(link patchbay.LinkID, before patchbay.DeliveryID) {
 	var gone []store.Queued
 	if l != nil {
 		gone = e.dropBefore(l, before)
+		l.checkDrained()
 		e.schedule()
 	}
 	e.mu.Unlock()
@@ -248,6 +249,7 @@ func (e *Engine) Cancelled(delivery patchbay.DeliveryID, link patchbay.LinkID) {
 				gone = append(gone, it.row(it.ready))
 			}
 			l.drop(e, it)
+			l.checkDrained()
 			e.schedule()
 		}
 	}

@@ -366,3 +366,45 @@ func TestOrderHoldsOverNodes(t *testing.T) {
 		}
 	})
 }
+
+// TestAnEventComesInWhileItsLinkIsLost: what was planned before and is committed after that is handed back too, and
+// does not keep the link from being let go, deleted or not.
+func TestAnEventComesInWhileItsLinkIsLost(t *testing.T) {
+	for _, deleted := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			f := pair(t, &partner{answer: delivered})
+			l := f.everywhere("acme", func(l *patchbay.Link) { l.Rate = 1 })
+			first := f.nodes[0]
+			var coming []*Admission
+			for range 5 {
+				now := time.Now().UTC()
+				e := &patchbay.Event{Type: "thing.happened", Scope: "acme", Payload: []byte(`{}`), OccurredAt: now, ReceivedAt: now}
+				a := first.engine.Admit(e, []*Link{first.links[l.ID]}, first.store.NewID)
+				if _, err := first.store.Accept(context.Background(), &a.Acceptance); err != nil {
+					t.Fatal(err)
+				}
+				coming = append(coming, a)
+			}
+			f.own.Lock()
+			f.owner[l.ID] = -1
+			f.own.Unlock()
+			done := first.engine.Lost(func(id patchbay.LinkID) bool { return id == l.ID })
+			if deleted {
+				if err := first.engine.RemoveLink(context.Background(), l.ID, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, a := range coming {
+				a.Commit()
+			}
+			select {
+			case <-done:
+			case <-time.After(time.Second):
+				t.Fatal("the link is not let go")
+			}
+			if n, err := f.store.Waiting(context.Background(), l.ID, 100); err != nil || (n != 5) != deleted {
+				t.Errorf("with the link deleted %t, %d of 5 are in the queue (%v)", deleted, n, err)
+			}
+		})
+	}
+}

@@ -445,7 +445,9 @@ func (e *Engine) RemoveLink(ctx context.Context, id patchbay.LinkID, dropBefore 
 	if l != nil {
 		e.forgetLoaded(l)
 		gone = e.takeFresh(l, time.Time{})
+		l.hands -= len(gone)
 		l.removed = true
+		l.checkDrained()
 		e.leaveTenant(l)
 	}
 	e.mu.Unlock()
