@@ -16,8 +16,13 @@ func (a *App) openJobs(deliveries *deliver.Service) {
 		return
 	}
 	_, shared := a.store.(store.Cluster)
+	var figures func(context.Context) error
+	if a.stats != nil {
+		figures = a.stats.Flush
+	}
 	a.jobs = jobs.New(jobs.Options{
-		Store: s, Events: a.ingest, Deliveries: deliveries, Links: a.links, Keys: a.keys, Types: a.catalog.Match,
+		Figures: figures,
+		Store:   s, Events: a.ingest, Deliveries: deliveries, Links: a.links, Keys: a.keys, Types: a.catalog.Match,
 		Alone: !shared, Log: a.log, Now: a.o.Now,
 	})
 }

@@ -98,10 +98,16 @@ func (e *Engine) retry(ctx context.Context, before *patchbay.Delivery) error {
 	if !before.State.Final() && d.State == patchbay.DeliverySucceeded {
 		return nil // while the caller was asking
 	}
-	row := store.Queued{Delivery: d.ID, Event: d.Event, Link: d.Link, Due: e.now(), Attempts: d.AttemptCount}
-	if row.Thread, err = e.turnByHand(ctx, link, d); err != nil {
-		return err
+	record, err := e.o.Store.Event(ctx, d.Event)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return patchbay.Errorf(patchbay.CodeConflict, "the event of this delivery is no longer kept")
+	case err != nil:
+		return storeError("reading an event", err)
+	case !record.Erased.IsZero():
+		return patchbay.Errorf(patchbay.CodeConflict, "what this event said was erased on %s, so there is nothing to send", record.Erased.Format(time.DateOnly))
 	}
+	row := store.Queued{Delivery: d.ID, Event: d.Event, Link: d.Link, Due: e.now(), Attempts: d.AttemptCount, Thread: e.turnByHand(link, d, &record.Event)}
 	if err := e.o.Store.Enqueue(ctx, []store.Queued{row}); err != nil {
 		if errors.Is(err, store.ErrNotFound) {
 			return patchbay.Errorf(patchbay.CodeConflict, "the event of this delivery is no longer kept")
@@ -121,16 +127,12 @@ func (e *Engine) retry(ctx context.Context, before *patchbay.Delivery) error {
 
 // turnByHand returns the turn of a delivery that is retried by hand. In an order one that has ended, or that others have
 // overtaken already, is not waited for again.
-func (e *Engine) turnByHand(ctx context.Context, link *Link, d *patchbay.Delivery) (string, error) {
+func (e *Engine) turnByHand(link *Link, d *patchbay.Delivery, event *patchbay.Event) string {
 	if !link.ordered() || link.Order != nil && (d.State.Final() || overtaken(link.Order, d, e.now())) {
-		return "", nil
+		return ""
 	}
-	record, err := e.o.Store.Event(ctx, d.Event)
-	if err != nil {
-		return "", patchbay.Internal("reading an event", err)
-	}
-	turn, _ := e.turn(link, &record.Event)
-	return turn, nil
+	turn, _ := e.turn(link, event)
+	return turn
 }
 
 // overtaken reports whether those behind a delivery that waits have gone on without it.

@@ -219,7 +219,9 @@ func (s *Service) been(ctx context.Context, r *store.EventRecord, links []*route
 			d, err := s.o.Store.Delivery(ctx, patchbay.DeliveryAt(e.ID, i+1))
 			switch {
 			case errors.Is(err, store.ErrNotFound):
-				continue // deleted a moment ago
+				// Deleted a moment ago, with what it came to: nobody can tell any more that it would not be sent twice.
+				out[id] = trace{had: true, dropped: out[id].dropped}
+				continue
 			case err != nil:
 				return nil, storeError("reading a delivery", err)
 			}

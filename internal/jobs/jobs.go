@@ -9,7 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/patchbay/patchbay"
@@ -83,6 +83,8 @@ type Options struct {
 	Deliveries Deliveries
 	Links      Links
 	Keys       Keys
+	// Figures hands over what this process has counted and not stored yet; nil when it counts nothing.
+	Figures func(context.Context) error
 	// Types returns the keys of the event types that a pattern matches.
 	Types func(patchbay.Pattern) []string
 	// Alone says that no other process can work on this database: what an earlier run left is taken up at once.
@@ -106,8 +108,9 @@ type Service struct {
 	wake chan struct{} // tells the runner of this process that there is a new job
 	// before, for tests, is called before what a step did is saved; an error is the end of the runner, as a crash is.
 	before func(j *store.Job) error
-	// refused counts the tenants that are refused now.
-	refused atomic.Int64
+	// refusing is held while it is found out which tenants are refused; refused counts them.
+	refusing sync.Mutex
+	refused  int
 }
 
 // New returns a Service.
@@ -352,6 +355,8 @@ func progress(j *store.Job) float64 {
 
 // refuse has this node refuse the tenants that are being erased.
 func (s *Service) refuse(ctx context.Context) error {
+	s.refusing.Lock() // who reads later must also have the last word
+	defer s.refusing.Unlock()
 	open, err := s.o.Store.Jobs(ctx, store.JobFilter{
 		States: []store.JobState{store.JobPending, store.JobRunning}, Action: Erase, Limit: math.MaxInt32,
 	})
@@ -364,10 +369,10 @@ func (s *Service) refuse(ctx context.Context) error {
 			tenants[f.Tenant] = true
 		}
 	}
-	if len(tenants) > 0 || s.refused.Load() > 0 {
+	if len(tenants) > 0 || s.refused > 0 {
 		s.o.Events.Refuse(tenants)
 	}
-	s.refused.Store(int64(len(tenants)))
+	s.refused = len(tenants)
 	return nil
 }
 

@@ -51,8 +51,22 @@ func (r *Runner) Start(ctx context.Context) error {
 	}
 	run, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
-	r.owned.Go(func() { r.loop(run) })
+	r.owned.Go(func() {
+		defer cancel()
+		r.loop(run)
+	})
+	if !r.s.o.Alone {
+		r.owned.Go(func() { r.watch(run) })
+	}
 	return nil
+}
+
+// watch learns what other nodes erase, also while this one works on a job, which may take hours.
+func (r *Runner) watch(ctx context.Context) {
+	for rest(ctx, lookEvery, nil) == nil {
+		// What goes wrong here goes wrong for the loop too, which says so.
+		_ = r.s.refuse(ctx)
+	}
 }
 
 // Stop ends the work after or within the current step, and gives the job to whoever comes next. A second call does
@@ -140,7 +154,9 @@ var (
 func (r *Runner) work(ctx context.Context, j *store.Job) error {
 	s := r.s
 	w, err := s.resume(j)
-	if err != nil {
+	if err != nil && j.Cancelling {
+		return r.end(ctx, j, store.JobCancelled, nil)
+	} else if err != nil {
 		return r.end(ctx, j, store.JobFailed, err)
 	}
 	tries := 0
@@ -203,7 +219,16 @@ func (s *Service) resumed(w *work, j *store.Job) (*work, error) {
 }
 
 // leased does a step, renewing the job's lease meanwhile.
-func (r *Runner) leased(ctx context.Context, j *store.Job, w *work) (result, error) {
+func (r *Runner) leased(ctx context.Context, j *store.Job, w *work) (res result, err error) {
+	err = r.holding(ctx, j, func(ctx context.Context) (err error) {
+		res, err = r.s.step(ctx, w)
+		return err
+	})
+	return res, err
+}
+
+// holding does something while the job's lease is renewed. It returns errLost when another runner has the job.
+func (r *Runner) holding(ctx context.Context, j *store.Job, do func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var renewing sync.WaitGroup
@@ -217,14 +242,13 @@ func (r *Runner) leased(ctx context.Context, j *store.Job, w *work) (result, err
 			}
 		}
 	})
-	res, err := r.s.step(ctx, w)
-	lost := errors.Is(context.Cause(ctx), errLost)
+	err := do(ctx)
 	cancel(nil)
 	renewing.Wait()
-	if lost {
-		return result{}, errLost
+	if errors.Is(context.Cause(ctx), errLost) {
+		return errLost
 	}
-	return res, err
+	return err
 }
 
 // save writes down what a step did. It waits while the database cannot be written.
@@ -286,7 +310,9 @@ func (r *Runner) end(ctx context.Context, j *store.Job, state store.JobState, wh
 		if err := r.store(ctx, j); err != nil {
 			return err
 		}
-		if err := r.s.o.Store.Scrub(ctx); err != nil {
+		if err := r.holding(ctx, j, r.s.o.Store.Scrub); errors.Is(err, errLost) {
+			return err
+		} else if err != nil {
 			r.s.o.Log.Warn("the database's files could not be cleared after an erasure that did not end well", "job", j.ID, "error", err)
 		}
 	}

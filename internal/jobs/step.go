@@ -22,6 +22,8 @@ const (
 	waitBusy = 200 * time.Millisecond
 	// scrubRest is the pause before a database is asked again to let go of what was erased.
 	scrubRest = 2 * time.Second
+	// figuresLate is how long after an event other nodes have handed over that they counted it, and then some.
+	figuresLate = 20 * time.Second
 )
 
 // result is what came of a step.
@@ -132,7 +134,9 @@ func (s *Service) again(ctx context.Context, w *work) (r result, err error) {
 	}
 	r.seen, r.done = int64(len(events)), done
 	if w.action == Replay {
-		r.tally, err = s.o.Events.ReplayAll(ctx, events, w.id)
+		own := w.own(events)
+		r.tally, err = s.o.Events.ReplayAll(ctx, own, w.id)
+		r.tally.Skipped += r.seen - int64(len(own))
 	} else {
 		r.tally, err = s.o.Events.RecoverAll(ctx, events, s.recovered(w), false)
 	}
@@ -141,12 +145,13 @@ func (s *Service) again(ctx context.Context, w *work) (r result, err error) {
 
 // The phases of an erasure.
 const (
-	phaseClose  = ""       // nothing new is accepted of a tenant; what is being accepted ends
-	phaseLinks  = "links"  // a tenant's links and keys go, and with them what waits for those links
-	phaseQuiet  = "quiet"  // what still waits or is being sent of a tenant ends
-	phaseRemove = "remove" // the tenant's events go, or what they say
-	phaseBlank  = "blank"  // what was to be forgotten leaves the job itself
-	phaseScrub  = "scrub"  // it leaves the database's files
+	phaseClose   = ""        // nothing new is accepted of a tenant; what is being accepted ends
+	phaseLinks   = "links"   // a tenant's links and keys go, and with them what waits for those links
+	phaseQuiet   = "quiet"   // what still waits or is being sent of a tenant ends
+	phaseRemove  = "remove"  // the tenant's events go, or what they say
+	phaseFigures = "figures" // so do figures of the tenant that were only counted in memory
+	phaseBlank   = "blank"   // what was to be forgotten leaves the job itself
+	phaseScrub   = "scrub"   // it leaves the database's files
 )
 
 // erase does the next step of an erasure.
@@ -170,14 +175,16 @@ func (s *Service) erase(ctx context.Context, w *work) (result, error) {
 		if tenant == "" {
 			return s.eraseEvents(ctx, w)
 		}
-		n, more, err := s.o.Store.EraseTenant(ctx, tenant)
-		if err != nil {
-			return result{}, storeError("erasing a tenant", err)
-		}
+		res, more, err := s.eraseTenant(ctx, tenant)
 		if !more {
-			w.cursor.Phase = phaseBlank
+			w.cursor.Phase = phaseFigures
+			if !s.o.Alone && s.o.Settle > 0 {
+				w.cursor.Until = s.o.Now().Add(figuresLate).UnixMilli()
+			}
 		}
-		return result{seen: int64(n), tally: ingest.Tally{Changed: int64(n)}}, nil
+		return res, err
+	case phaseFigures:
+		return s.eraseFigures(ctx, w, tenant)
 	case phaseBlank:
 		w.cursor.Phase = phaseScrub
 		return result{filter: w.filter.tomb()}, nil
@@ -190,6 +197,32 @@ func (s *Service) erase(ctx context.Context, w *work) (result, error) {
 		return result{done: true}, nil
 	}
 	return result{}, fmt.Errorf("an erasure cannot be in the phase %q", w.cursor.Phase)
+}
+
+// eraseTenant removes the next of everything of a tenant.
+func (s *Service) eraseTenant(ctx context.Context, tenant string) (r result, more bool, err error) {
+	n, more, err := s.o.Store.EraseTenant(ctx, tenant)
+	if err != nil {
+		return r, more, storeError("erasing a tenant", err)
+	}
+	return result{seen: int64(n), tally: ingest.Tally{Changed: int64(n)}}, more, nil
+}
+
+// eraseFigures removes what was counted of a tenant and had not been handed over yet when the rest went.
+func (s *Service) eraseFigures(ctx context.Context, w *work, tenant string) (result, error) {
+	if wait := time.UnixMilli(w.cursor.Until).Sub(s.o.Now()); w.cursor.Until != 0 && wait > 0 {
+		return result{again: wait, why: "waiting until other nodes have handed over what they counted"}, nil
+	}
+	if s.o.Figures != nil {
+		if err := s.o.Figures(ctx); err != nil {
+			return result{}, storeError("handing over figures", err)
+		}
+	}
+	r, more, err := s.eraseTenant(ctx, tenant)
+	if !more {
+		w.cursor.Phase = phaseBlank
+	}
+	return r, err
 }
 
 // eraseLinks deletes a tenant's links and keys, as a person does: nodes hear of it.
@@ -255,10 +288,11 @@ func (s *Service) eraseEvents(ctx context.Context, w *work) (result, error) {
 	if w.cursor.Low == 0 && len(events) > 0 {
 		w.cursor.Low = int64(events[0].ID)
 	}
+	seen := int64(len(events))
 	var found []patchbay.EventID
-	for i := range events {
-		if w.match.matches(&events[i].Event) {
-			found = append(found, events[i].ID)
+	for _, r := range w.own(events) {
+		if w.match.matches(&r.Event) {
+			found = append(found, r.ID)
 		}
 	}
 	for _, id := range found {
@@ -278,7 +312,7 @@ func (s *Service) eraseEvents(ctx context.Context, w *work) (result, error) {
 	if done {
 		w.cursor.Phase = phaseBlank
 	}
-	return result{seen: int64(len(events)), tally: ingest.Tally{Changed: int64(len(found))}}, nil
+	return result{seen: seen, tally: ingest.Tally{Changed: int64(len(found))}}, nil
 }
 
 // quiet ends what of an event and of its replays has not ended.

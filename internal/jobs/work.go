@@ -25,6 +25,8 @@ type cursor struct {
 	Ascends bool  `json:"ascends,omitempty"`
 	// Phase is where an erasure is.
 	Phase string `json:"phase,omitempty"`
+	// Until is what a phase waits for, in milliseconds since 1970.
+	Until int64 `json:"until,omitempty"`
 }
 
 func (c cursor) String() string {
@@ -83,6 +85,10 @@ func (s *Service) resume(j *store.Job) (*work, error) {
 		return nil, err
 	}
 	w := &work{action: j.Action, filter: f, scope: j.Scope, id: j.ID, made: j.CreatedAt, by: j.By, cursor: c}
+	if j.Action == Erase && f.Tenant == "" && len(f.Value) == 0 && c.Phase != phaseScrub {
+		// A runner has taken out what was to be erased, and ended before it wrote down that the job has.
+		return nil, patchbay.Errorf(patchbay.CodeConflict, "the erasure ended before it was done: make it again")
+	}
 	if f.Path != "" && len(f.Value) > 0 {
 		if w.match, err = newMatcher(f.Path, f.Value); err != nil {
 			return nil, err
@@ -98,6 +104,13 @@ func (w *work) caller() *access.Caller {
 		p = access.Admin
 	}
 	return &access.Caller{Scope: w.scope, Permissions: []access.Permission{p}, Name: "job"}
+}
+
+// own returns those events whose own scope the job's maker reaches. Others are seen from one of their further scopes, but
+// would be sent to links elsewhere, and what they say is not for the maker to erase. It uses the list's memory.
+func (w *work) own(events []store.EventRecord) []store.EventRecord {
+	c := w.caller()
+	return slices.DeleteFunc(events, func(r store.EventRecord) bool { return !c.Sees(r.Scope) })
 }
 
 // within is where the work looks for things.
@@ -306,12 +319,14 @@ func (s *Service) look(ctx context.Context, w *work, dry bool) (n int64, done bo
 		t, err := s.o.Events.RecoverAll(ctx, events, s.recovered(w), true)
 		return t.Changed, done, err
 	case dry && w.action == Erase:
-		for i := range events {
-			if w.match.matches(&events[i].Event) {
+		for _, r := range w.own(events) {
+			if w.match.matches(&r.Event) {
 				n++
 			}
 		}
 		return n, done, nil
+	case dry:
+		return int64(len(w.own(events))), done, nil
 	}
 	return int64(len(events)), done, nil
 }

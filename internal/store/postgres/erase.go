@@ -19,8 +19,12 @@ const erasedError = "cancelled, because what the event said was erased"
 // eraser remembers how far erasures of tenants are. What is lost with it is only looked at again.
 type eraser struct {
 	mu sync.Mutex
-	at map[string]int64 // by tenant: events from here on are gone
+	at map[string]erasing // by tenant
 }
+
+// erasing says that a tenant's events are gone from one that existed up to another that was the newest: newer ones came
+// after an erasure that was given up.
+type erasing struct{ gone, newest int64 }
 
 // EraseEvents removes what events say; see store.Erasure.
 func (s *Store) EraseEvents(ctx context.Context, events []patchbay.EventID, at time.Time) error {
@@ -128,13 +132,17 @@ func (s *Store) EraseTenant(ctx context.Context, tenant string) (int, bool, erro
 	s.erase.mu.Lock()
 	defer s.erase.mu.Unlock()
 	if s.erase.at == nil {
-		s.erase.at = make(map[string]int64)
+		s.erase.at = make(map[string]erasing)
 	}
-	from, ok := s.erase.at[tenant]
+	at, ok := s.erase.at[tenant]
 	if !ok {
-		from = forever
+		// A minute for the clocks of other nodes.
+		at = erasing{gone: forever, newest: patchbay.FirstIDAt(patchbay.EventID(s.NewID(1)).Time().Add(-time.Minute))}
 	}
-	events, err := s.eventsOf(ctx, tenant, from)
+	events, err := s.eventsOf(ctx, tenant, at.gone, 0)
+	if err == nil && len(events) == 0 && ok {
+		events, err = s.eventsOf(ctx, tenant, forever, at.newest)
+	}
 	if err != nil {
 		return 0, false, fmt.Errorf("looking for the tenant's events: %w", err)
 	}
@@ -142,7 +150,10 @@ func (s *Store) EraseTenant(ctx context.Context, tenant string) (int, bool, erro
 		if err := s.removeEvents(ctx, events); err != nil {
 			return 0, false, fmt.Errorf("removing events: %w", err)
 		}
-		s.erase.at[tenant] = events[len(events)-1].id
+		if last := events[len(events)-1].id; last < at.gone {
+			at.gone = last
+		}
+		s.erase.at[tenant] = at
 		return len(events), true, nil
 	}
 	more, err := s.removeTenant(ctx, tenant)
@@ -155,8 +166,8 @@ func (s *Store) EraseTenant(ctx context.Context, tenant string) (int, bool, erro
 	return 0, more, nil
 }
 
-// eventsOf returns a step of the events in a tenant's scopes below an identifier, the newest first.
-func (s *Store) eventsOf(ctx context.Context, tenant string, before int64) (out []brief, err error) {
+// eventsOf returns a step of the events in a tenant's scopes below one identifier down to another, the newest first.
+func (s *Store) eventsOf(ctx context.Context, tenant string, before, low int64) (out []brief, err error) {
 	err = s.read(ctx, func(tx pgx.Tx) error {
 		x := newSearch(true)
 		x.within(patchbay.Scope(tenant))
@@ -171,7 +182,7 @@ func (s *Store) eventsOf(ctx context.Context, tenant string, before int64) (out 
 				if err != nil {
 					return err
 				}
-				if !ok {
+				if !ok || id < low {
 					break
 				}
 				ids, at = append(ids, id), id-1

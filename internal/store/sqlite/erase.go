@@ -19,8 +19,12 @@ const erasedError = "cancelled, because what the event said was erased"
 // eraser remembers how far erasures of tenants are. What is lost with it is only looked at again.
 type eraser struct {
 	mu sync.Mutex
-	at map[string]int64 // by tenant: events from here on are gone
+	at map[string]erasing // by tenant
 }
+
+// erasing says that a tenant's events are gone from one that existed up to another that was the newest: newer ones came
+// after an erasure that was given up.
+type erasing struct{ gone, newest int64 }
 
 // overwriting has SQLite overwrite with zeros what it deletes, until restore is called. It costs writes, so it is on for
 // erasures only.
@@ -135,13 +139,17 @@ func (s *Store) EraseTenant(ctx context.Context, tenant string) (int, bool, erro
 	s.erase.mu.Lock()
 	defer s.erase.mu.Unlock()
 	if s.erase.at == nil {
-		s.erase.at = make(map[string]int64)
+		s.erase.at = make(map[string]erasing)
 	}
-	from, ok := s.erase.at[tenant]
+	at, ok := s.erase.at[tenant]
 	if !ok {
-		from = forever
+		// A minute for the clocks of other nodes.
+		at = erasing{gone: forever, newest: patchbay.FirstIDAt(patchbay.EventID(s.NewID(1)).Time().Add(-time.Minute))}
 	}
-	events, err := s.eventsOf(ctx, tenant, from-1)
+	events, err := s.eventsOf(ctx, tenant, at.gone-1, 0)
+	if err == nil && len(events) == 0 && ok {
+		events, err = s.eventsOf(ctx, tenant, forever-1, at.newest)
+	}
 	if err != nil {
 		return 0, false, fmt.Errorf("looking for the tenant's events: %w", err)
 	}
@@ -149,7 +157,10 @@ func (s *Store) EraseTenant(ctx context.Context, tenant string) (int, bool, erro
 		if err := s.removeEvents(ctx, events); err != nil {
 			return 0, false, fmt.Errorf("removing events: %w", err)
 		}
-		s.erase.at[tenant] = events[len(events)-1].id
+		if last := events[len(events)-1].id; last < at.gone {
+			at.gone = last
+		}
+		s.erase.at[tenant] = at
 		return len(events), true, nil
 	}
 	more, err := s.removeTenant(ctx, tenant)
@@ -162,8 +173,8 @@ func (s *Store) EraseTenant(ctx context.Context, tenant string) (int, bool, erro
 	return 0, more, nil
 }
 
-// eventsOf returns a step of the events in a tenant's scopes up to an identifier, the newest first.
-func (s *Store) eventsOf(ctx context.Context, tenant string, at int64) (out []expired, err error) {
+// eventsOf returns a step of the events in a tenant's scopes from one identifier down to another, the newest first.
+func (s *Store) eventsOf(ctx context.Context, tenant string, at, low int64) (out []expired, err error) {
 	search := newSearch(&s.history, true)
 	search.within(patchbay.Scope(tenant))
 	err = s.read(ctx, func(c *conn) error {
@@ -174,7 +185,7 @@ func (s *Store) eventsOf(ctx context.Context, tenant string, at int64) (out []ex
 				return err
 			}
 			id, ok, err := search.le(at)
-			if err != nil || !ok {
+			if err != nil || !ok || id < low {
 				return err
 			}
 			at = id

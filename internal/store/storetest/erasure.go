@@ -187,6 +187,29 @@ var erasureTests = []test{
 		e.must(err)
 		e.same("left", len(left), 0)
 	}},
+	{"what came after an erasure was given up goes with the next one", func(e *env) {
+		x := e.erasure()
+		accept := func() {
+			a := e.event(linkA)
+			a.Event.Scope = "acme"
+			e.accept(a)
+		}
+		accept()
+		n, _, err := x.EraseTenant(e.ctx, "acme")
+		e.must(err)
+		e.same("removed", n, 1)
+		accept()
+		accept()
+		removed := 0
+		for more := true; more; removed += n {
+			n, more, err = x.EraseTenant(e.ctx, "acme")
+			e.must(err)
+		}
+		e.same("removed then", removed, 2)
+		left, err := e.s.Events(e.ctx, store.EventFilter{Limit: 1})
+		e.must(err)
+		e.same("left", len(left), 0)
+	}},
 	{"a tenant with a name that is no scope is refused", func(e *env) {
 		if _, _, err := e.erasure().EraseTenant(e.ctx, ""); err == nil {
 			e.Error("the whole installation was erased")
