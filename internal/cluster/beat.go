@@ -38,7 +38,7 @@ func (m *Member) Ready() error {
 // beats says that the node is alive until ctx is done.
 func (m *Member) beats(ctx context.Context) {
 	failing := false
-	m.every(ctx, m.rhythm.beat, nil, func(ctx context.Context) {
+	m.every(ctx, m.rhythm.beat, m.pokeBeat, func(ctx context.Context) {
 		err := m.beat(ctx)
 		switch {
 		case ctx.Err() != nil || m.isFenced():
@@ -57,7 +57,9 @@ func (m *Member) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, m.rhythm.beatTime)
 	defer cancel()
 	begun, generation := time.Now(), m.shards.generation()
-	view, err := m.store.Beat(ctx, m.parts.Report())
+	report := (*m.report.Load())()
+	report.Apart = !m.shares.Load()
+	view, err := m.store.Beat(ctx, report)
 	if m.fence(err) {
 		return err
 	}

@@ -101,15 +101,19 @@ type Member struct {
 	again    map[change]bool // what could not be taken over; of the same goroutine
 	wakes    wakes
 
-	pokeShare, pokeChanges, pokeLook, pokeWake chan struct{}
-	stopping                                   sync.Once
-	idle                                       chan struct{} // closed by Stop: the engine has nothing in hand any more
-	cancel                                     context.CancelFunc
-	owned                                      sync.WaitGroup
+	report atomic.Pointer[func() store.NodeReport]
+	shares atomic.Bool // takes a share of the links: between Start and Leave
+
+	pokeBeat, pokeShare, pokeChanges, pokeLook, pokeWake chan struct{}
+	stopping                                             sync.Once
+	idle                                                 chan struct{}      // closed by Stop: the engine has nothing in hand any more
+	stopBeats                                            context.CancelFunc // ends the signs of life
+	cancel                                               context.CancelFunc // ends everything else that runs; nil before Start
+	owned                                                sync.WaitGroup
 }
 
 // Join makes the process known to the others. It is called before links, types and keys are read, so that no change of
-// theirs falls between the reading and Start.
+// theirs falls between the reading and Start. From here on the node says that it is alive, however long a start takes.
 func Join(ctx context.Context, o Options) (*Member, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -119,11 +123,13 @@ func Join(ctx context.Context, o Options) (*Member, error) {
 	}
 	m := &Member{
 		store: o.Store, self: o.Store.Self(), log: o.Log, rhythm: o.rhythm, fenced: make(chan struct{}), again: map[change]bool{},
-		wakes:     wakes{links: map[patchbay.LinkID]struct{}{}},
-		pokeShare: make(chan struct{}, 1), pokeChanges: make(chan struct{}, 1), pokeLook: make(chan struct{}, 1), pokeWake: make(chan struct{}, 1),
+		wakes:    wakes{links: map[patchbay.LinkID]struct{}{}},
+		pokeBeat: make(chan struct{}, 1), pokeShare: make(chan struct{}, 1), pokeChanges: make(chan struct{}, 1), pokeLook: make(chan struct{}, 1), pokeWake: make(chan struct{}, 1),
 	}
 	m.shards.released, m.idle = make(chan struct{}), make(chan struct{})
-	m.parts.Report = func() store.NodeReport { return store.NodeReport{} }
+	none := func() store.NodeReport { return store.NodeReport{} }
+	m.parts.Report = none
+	m.report.Store(&none)
 	last, err := o.Store.LastChange(ctx)
 	if err != nil {
 		return nil, patchbay.Internal("reading what other nodes changed", err)
@@ -132,6 +138,9 @@ func Join(ctx context.Context, o Options) (*Member, error) {
 	if err := m.beat(ctx); err != nil {
 		return nil, patchbay.Internal("joining the other nodes", err)
 	}
+	beating, stop := context.WithCancel(context.Background())
+	m.stopBeats = stop
+	m.owned.Go(func() { m.beats(beating) })
 	return m, nil
 }
 
@@ -139,11 +148,14 @@ func Join(ctx context.Context, o Options) (*Member, error) {
 // started before.
 func (m *Member) Start(ctx context.Context, parts Parts) error {
 	m.parts = parts
+	m.report.Store(&parts.Report)
+	m.shares.Store(true)
+	poke(m.pokeBeat)
 	m.share(ctx)
 	run, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
 	for _, loop := range []func(context.Context){
-		m.beats, m.takeOvers, m.sharing, m.listening, m.following, m.looking, m.waking,
+		m.takeOvers, m.sharing, m.listening, m.following, m.looking, m.waking,
 	} {
 		m.owned.Go(func() { loop(run) })
 	}
@@ -153,7 +165,9 @@ func (m *Member) Start(ctx context.Context, parts Parts) error {
 // Leave begins to give up this node's share, so that the others go on with it at once: what is in the queue is no
 // longer begun here. It does not wait. The engine is stopped after it, and the Member after the engine.
 func (m *Member) Leave() {
+	m.shares.Store(false)
 	m.shards.leave()
+	poke(m.pokeBeat)
 	poke(m.pokeShare)
 }
 
@@ -161,9 +175,12 @@ func (m *Member) Leave() {
 // What cannot be given up in time the store lets go of when it is closed.
 func (m *Member) Stop(ctx context.Context) error {
 	m.stopping.Do(func() {
+		defer m.owned.Wait()
+		defer m.stopBeats()
 		if m.cancel == nil {
 			return // it never started
 		}
+		defer m.cancel()
 		close(m.idle)
 		m.Leave()
 		// The caller's patience may be used up; this has its own.
@@ -176,8 +193,6 @@ func (m *Member) Stop(ctx context.Context) error {
 			m.log.Warn("not every link could be handed over in order; the other nodes take the rest over in a moment")
 		}
 		m.flushWakes(ctx)
-		m.cancel()
-		m.owned.Wait()
 	})
 	return nil
 }

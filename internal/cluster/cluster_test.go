@@ -82,6 +82,7 @@ func (n *node) stop() {
 func (n *node) crash() {
 	n.site.sever(true)
 	n.cancel()
+	n.stopBeats()
 	n.owned.Wait()
 }
 
@@ -176,6 +177,44 @@ func TestSlowRelease(t *testing.T) {
 			t.Errorf("the stop took %s", d)
 		}
 		b.stop()
+	})
+}
+
+// TestLeaving: what a node gives up the others go on with at once, however long that node takes to end.
+func TestLeaving(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.node("a"), w.node("b")
+		settle(15 * time.Second)
+		a.Leave()
+		settle(3 * time.Second)
+		if got := b.has(); got != store.Shards {
+			t.Errorf("while another one leaves the node has %d", got)
+		}
+		a.stop()
+		b.stop()
+	})
+}
+
+// TestSlowStart: a node that has much to read before it starts is not taken for dead meanwhile.
+func TestSlowStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.node("a")
+		settle(15 * time.Second)
+		s := w.join("b")
+		m, err := Join(t.Context(), Options{Store: s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		settle(time.Minute)
+		if m.isFenced() || !m.Valid() || a.has() != store.Shards {
+			t.Error("a node that is still starting was taken for dead")
+		}
+		if err := m.Stop(t.Context()); err != nil { // the start failed
+			t.Error(err)
+		}
+		a.stop()
 	})
 }
 

@@ -113,7 +113,8 @@ func (m *Member) share(ctx context.Context) {
 	alive, taken := 0, 0
 	for i := range view.Nodes {
 		taken += len(view.Nodes[i].Shards)
-		if !view.Nodes[i].Gone {
+		n := &view.Nodes[i]
+		if n.Incarnation == m.self.Incarnation || !n.Gone && !n.Report.Apart { // to start and to leave may take a node its time
 			alive++
 		}
 	}

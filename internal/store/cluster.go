@@ -49,6 +49,8 @@ type NodeReport struct {
 	Ready        int `json:"ready"`
 	OpenBreakers int `json:"open_breakers"`
 	Links        int `json:"links"`
+	// Apart says that the node takes no share of the links: it is still starting, or about to leave.
+	Apart bool `json:"apart,omitempty"`
 }
 
 // ClusterView is who is there, at one moment by the database's clock.
