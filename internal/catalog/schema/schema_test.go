@@ -399,7 +399,8 @@ func TestFastAllocatesNothing(t *testing.T) {
 	if v := s.fast.accepts(payload); v != yes {
 		t.Fatalf("the fast validator says %d: %v", v, s.Validate(payload))
 	}
-	if n := testing.AllocsPerRun(100, func() { s.Validate(payload) }); n != 0 {
+	n := testing.AllocsPerRun(100, func() { s.Validate(payload) })
+	if n != 0 && (!raceEnabled || n > 4) {
 		t.Errorf("Validate allocates %v times", n)
 	}
 }

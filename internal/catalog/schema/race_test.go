@@ -1,0 +1,6 @@
+//go:build race
+
+package schema
+
+// raceEnabled says that the race detector is on. It has sync.Pool drop a quarter of what it is given.
+const raceEnabled = true
