@@ -187,14 +187,15 @@ func (a *App) openServices(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	cell := access.Cell{Serves: a.config.Serves}
 	a.links = links.New(links.Options{
-		Store: a.store, Engine: a.engine, Integrations: a.integrations, Configs: configs, Log: a.log, Now: a.o.Now,
+		Store: a.store, Engine: a.engine, Integrations: a.integrations, Configs: configs, Log: a.log, Now: a.o.Now, Cell: cell,
 	})
 	deliveries := deliver.NewService(a.engine, a.links.Revision)
 	a.ingest = ingest.New(ingest.Options{
 		Store: a.store, Catalog: a.catalog, Links: a.links, Engine: a.engine, Deliveries: deliveries,
 		Integrations: a.integrations, Quota: ingest.Quota{Default: a.config.Quota.Default, Tenants: a.config.Quota.Tenants},
-		Observer: watch, Log: a.log, Now: a.o.Now,
+		Observer: watch, Log: a.log, Now: a.o.Now, Cell: cell,
 	})
 	if a.keys, err = access.NewKeys(ctx, a.store, a.store.NewID, a.o.Now); err != nil {
 		return err

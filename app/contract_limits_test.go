@@ -156,3 +156,25 @@ func TestSystemEvents(t *testing.T) {
 		t.Errorf("the link is %v", got)
 	}
 }
+
+// TestCells: an installation that serves some tenants refuses the events and links of others, and says whom it serves.
+func TestCells(t *testing.T) {
+	s := serve(t, func(c *config.Config) { c.Serves = config.Tenants{"eu-*", "acme"} })
+	event := func(scope string) string { return fmt.Sprintf(`{"event":"integration_test","scope":%q}`, scope) }
+	link := func(scope string) string {
+		return fmt.Sprintf(`{"integration":"inbox","scope":%q,"events":["*"],"settings":{}}`, scope)
+	}
+	for _, scope := range []string{"", "acme/repos/1", "eu-7"} {
+		s.publish(event(scope))
+		s.call("POST", "/v1/links", link(scope)).want(201)
+	}
+	a := s.call("POST", "/events", event("us-1/x")).refused(403, "forbidden")
+	if text := a.json().str("error"); !strings.Contains(text, "eu-*, acme") {
+		t.Errorf("the answer does not say who is served: %s", text)
+	}
+	s.call("POST", "/v1/links", link("us-1")).refused(403, "forbidden")
+	batch := s.call("POST", "/v1/events/batch", "["+event("us-1")+","+event("eu-1")+"]").want(200).json().objects("data")
+	if batch[0].str("type") != "forbidden" || batch[1].str("status") != "ok" {
+		t.Errorf("a batch of both was answered %v", batch)
+	}
+}

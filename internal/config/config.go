@@ -58,6 +58,8 @@ type Config struct {
 
 	Quota Quota `name:"quota" env:"PATCHBAY_QUOTA" placeholder:"N|TENANT=N" help:"Events a second that a tenant may send, for all or for one tenant; can be repeated. Default: no limit."`
 
+	Serves Tenants `name:"serves" env:"PATCHBAY_SERVES" placeholder:"PATTERN" help:"Tenants that this installation serves, such as eu-*, where others serve the rest; can be repeated. Default: every tenant."`
+
 	TrustedProxies Networks `name:"trusted-proxies" env:"PATCHBAY_TRUSTED_PROXIES" placeholder:"CIDR" help:"Networks of reverse proxies whose X-Forwarded-For is believed for the log; can be repeated."`
 	EgressAllow    Networks `name:"egress-allow" env:"PATCHBAY_EGRESS_ALLOW" placeholder:"CIDR" help:"Private networks that links may send to; can be repeated. Default: none."`
 	EgressProxy    string   `name:"egress-proxy" env:"PATCHBAY_EGRESS_PROXY" placeholder:"URL" help:"HTTP proxy that everything sent to partners goes through."`

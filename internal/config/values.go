@@ -119,6 +119,24 @@ func split(text string) []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' })
 }
 
+// Tenants are patterns of tenants, in which * stands for any run of characters.
+type Tenants []patchbay.Pattern
+
+// UnmarshalText adds patterns.
+func (t *Tenants) UnmarshalText(text []byte) error {
+	for _, part := range split(string(text)) {
+		p, err := patchbay.ParsePattern(part)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(part, "/") {
+			return fmt.Errorf("%q is a scope: write a tenant, its first segment, such as %s", part, strings.SplitN(part, "/", 2)[0])
+		}
+		*t = append(*t, p)
+	}
+	return nil
+}
+
 // everyTenant is how the file spells what holds for tenants that it does not name; no tenant can be called so.
 const everyTenant = "*"
 

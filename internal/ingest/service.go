@@ -63,6 +63,7 @@ type Options struct {
 	Deliveries   *deliver.Service
 	Integrations map[string]integration.Integration
 	Quota        Quota
+	Cell         access.Cell
 	Observer     Observer
 	Log          *slog.Logger
 	// Now is the clock; nil means time.Now.
@@ -203,6 +204,9 @@ func (s *Service) place(c *access.Caller, in *call, t *catalog.Type, payload []b
 		}
 	}
 	if err := c.Reach(scope); err != nil {
+		return "", nil, err
+	}
+	if err := s.o.Cell.Refuse(scope); err != nil {
 		return "", nil, err
 	}
 	if len(in.also) == 0 {

@@ -42,6 +42,8 @@ type Options struct {
 	Log     *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Cell says whose links these are.
+	Cell access.Cell
 }
 
 // Service looks after links.
@@ -162,7 +164,7 @@ func (s *Service) Create(ctx context.Context, c *access.Caller, in Input) (*View
 	if len(l.Events) == 0 {
 		return nil, patchbay.Invalid("events", "needs at least one pattern; * matches every event type")
 	}
-	if err := c.Reach(l.Scope); err != nil {
+	if err := s.place(c, l.Scope); err != nil {
 		return nil, err
 	}
 	made, err := settle(def, l, in.Settings, false)
@@ -181,6 +183,14 @@ func (s *Service) Create(ctx context.Context, c *access.Caller, in Input) (*View
 	v := s.view(l, compiled)
 	v.Secrets = made
 	return v, nil
+}
+
+// place checks that the caller may put a link into a scope, and that the scope is one of this installation's.
+func (s *Service) place(c *access.Caller, scope patchbay.Scope) error {
+	if err := c.Reach(scope); err != nil {
+		return err
+	}
+	return s.o.Cell.Refuse(scope)
 }
 
 // settle merges given settings into a link's, makes what is to be made, and checks the whole. It returns what it made.
@@ -299,7 +309,7 @@ func (s *Service) Update(ctx context.Context, c *access.Caller, id patchbay.Link
 		if len(l.Events) == 0 {
 			return nil, patchbay.Invalid("events", "needs at least one pattern; * matches every event type")
 		}
-		if err := c.Reach(l.Scope); err != nil {
+		if err := s.place(c, l.Scope); err != nil {
 			return nil, err
 		}
 		if slices.Contains(clear, "settings") {
