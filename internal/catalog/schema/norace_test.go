@@ -2,5 +2,5 @@
 
 package schema
 
-// raceEnabled says that the race detector is on.
-const raceEnabled = false
+// underRace says that the race detector is on.
+const underRace = false

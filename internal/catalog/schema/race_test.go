@@ -2,5 +2,5 @@
 
 package schema
 
-// raceEnabled says that the race detector is on. It has sync.Pool drop a quarter of what it is given.
-const raceEnabled = true
+// underRace says that the race detector is on. It has sync.Pool drop a quarter of what it is given.
+const underRace = true
