@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -274,23 +272,15 @@ var fleetSchedules = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 
 // TestAnyScheduleOfNodes runs random schedules over two nodes on one database: whatever they do, what was accepted is
 // delivered, order and rate hold over both, and only what was in flight at a node that died is sent twice.
-func TestAnyScheduleOfNodes(t *testing.T) { anyScheduleOfNodes(t, 40, newOneSQLite) }
+func TestAnyScheduleOfNodes(t *testing.T) { anyScheduleOfNodes(t, 30, newOneSQLite) }
 
 // anyScheduleOfNodes runs so many schedules, or as many as -rapid.checks says.
 func anyScheduleOfNodes(t *testing.T, most int, open func(*testing.T) shared) {
-	n := 0
-	if f := flag.Lookup("rapid.checks"); f != nil && f.Value.String() != f.DefValue {
-		most, _ = strconv.Atoi(f.Value.String())
-	}
-	rapid.Check(t, func(rt *rapid.T) {
-		if n++; n > most {
-			return
-		}
+	atMost(t, most, func(rt *rapid.T) {
 		steps := fleetSchedules.Draw(rt, "steps")
 		var wrong []string
 		synctest.Test(t, func(t *testing.T) { wrong = runFleet(t, open, steps) })
 		if len(wrong) > 0 {
-			n = 0 // so that shrinking runs it again
 			rt.Fatalf("after %v:\n%v", steps, wrong)
 		}
 	})

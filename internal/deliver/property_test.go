@@ -3,7 +3,9 @@ package deliver
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -64,13 +66,34 @@ var schedules = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 
 // TestAnySchedule runs random schedules against a real store and looks at what is promised whatever happens.
 func TestAnySchedule(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
+	most := 100
+	if underRace {
+		most = 30
+	}
+	atMost(t, most, func(rt *rapid.T) {
 		steps := schedules.Draw(rt, "steps")
 		var wrong []string
 		synctest.Test(t, func(t *testing.T) { wrong = runSchedule(t, steps) })
 		if len(wrong) > 0 {
 			rt.Fatalf("after %v:\n%v", steps, wrong)
 		}
+	})
+}
+
+// atMost checks a property so many times, or as often as -rapid.checks says.
+func atMost(t *testing.T, most int, check func(*rapid.T)) {
+	if f := flag.Lookup("rapid.checks"); f != nil && f.Value.String() != f.DefValue {
+		most, _ = strconv.Atoi(f.Value.String())
+	}
+	n, failed := 0, false
+	rapid.Check(t, func(rt *rapid.T) {
+		if n++; n > most && !failed {
+			return
+		}
+		passed := false
+		defer func() { failed = failed || !passed }() // shrinking runs it again
+		check(rt)
+		passed = true
 	})
 }
 

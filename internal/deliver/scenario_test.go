@@ -30,10 +30,10 @@ func heapNow() uint64 {
 // deliver as if they were alone, memory is bounded, and a shutdown in the middle of it all loses nothing.
 func TestTenThousandLinksOfWhichMostAreDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const healthy, waves = 100, 3
-		dead := 9900
+		const healthy = 100
+		dead, waves := 9900, 3
 		if testing.Short() || underRace {
-			dead = 3000 // a half of them still takes every slot that they may have
+			dead, waves = 2400, 2 // a half of them still takes every slot that they may have
 		}
 		rounds := dead / 300
 		var mended atomic.Bool
