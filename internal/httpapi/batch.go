@@ -109,10 +109,16 @@ func (a *api) publishBatch(w http.ResponseWriter, r *http.Request) {
 	conn := http.NewResponseController(w)
 	body := &pacedBody{body: r.Body, conn: conn}
 	_ = conn.EnableFullDuplex() // HTTP/1 needs it for answers while the body comes
+	defer body.endWith(a.Stopping)()
 	split := ingest.NewSplitter(body, linesType(kind))
 	array, err := split.Array()
 	if err != nil {
-		a.fail(w, r, beginning(err))
+		if a.isStopping() {
+			err = errStopping
+		} else {
+			err = beginning(err)
+		}
+		a.fail(w, r, err)
 		return
 	}
 	b := &batch{api: a, r: r, caller: c, body: body, split: split, out: batchWriter{w: w, conn: conn, array: array}, checked: time.Now()}
@@ -179,6 +185,23 @@ func (p *pacedBody) extend() error {
 	return nil
 }
 
+// endWith ends the body when a channel is closed, until the function that it returns is called.
+func (p *pacedBody) endWith(stopping <-chan struct{}) (done func()) {
+	over := make(chan struct{})
+	var owned sync.WaitGroup
+	owned.Go(func() {
+		select {
+		case <-stopping:
+			p.end()
+		case <-over:
+		}
+	})
+	return func() {
+		close(over)
+		owned.Wait()
+	}
+}
+
 var errBodyEnded = errors.New("no more of the body is read")
 
 // end makes the read that is under way, and every later one, fail.
@@ -233,15 +256,7 @@ func (b *batch) run(ordered bool) {
 	for range window {
 		b.free <- &slot{done: make(chan struct{}, 1)}
 	}
-	done := make(chan struct{})
-	var stopping, workersDone, writer sync.WaitGroup
-	stopping.Go(func() {
-		select {
-		case <-b.Stopping:
-			b.body.end()
-		case <-done:
-		}
-	})
+	var workersDone, writer sync.WaitGroup
 	writer.Go(b.answer)
 	for range workers {
 		workersDone.Go(b.accept)
@@ -251,8 +266,6 @@ func (b *batch) run(ordered bool) {
 	close(b.order)
 	workersDone.Wait()
 	writer.Wait()
-	close(done)
-	stopping.Wait()
 }
 
 // read hands items over until there are none, or nobody takes the answers any more.
@@ -276,6 +289,9 @@ func (b *batch) read() {
 			}
 		}
 		if s.err != nil {
+			if cap(s.body) > bufferKept { // of an item that was too large
+				s.body = nil
+			}
 			s.done <- struct{}{}
 			b.order <- s
 			if s.last {
@@ -292,15 +308,17 @@ func (b *batch) read() {
 // stopped is the answer that says why nothing more is read.
 func (b *batch) stopped(broken *ingest.BrokenError) error {
 	if errors.Is(broken.Cut, errBodyEnded) || b.isStopping() {
-		return &patchbay.Error{Code: patchbay.CodeUnavailable, RetryAfter: 5,
-			Message: "the installation is stopping: nothing from here on was accepted, send it again"}
+		return errStopping
 	}
 	return &patchbay.Error{Code: patchbay.CodeInvalidRequest, Message: broken.Error()}
 }
 
-func (b *batch) isStopping() bool {
+var errStopping = &patchbay.Error{Code: patchbay.CodeUnavailable, RetryAfter: 5,
+	Message: "the installation is stopping: nothing from here on was accepted, send it again"}
+
+func (a *api) isStopping() bool {
 	select {
-	case <-b.Stopping:
+	case <-a.Stopping:
 		return true
 	default:
 		return false

@@ -207,6 +207,33 @@ func TestBatchStreams(t *testing.T) {
 	}
 }
 
+// TestBatchThatNeverBegins proves that a caller that sends nothing does not hold up a stop.
+func TestBatchThatNeverBegins(t *testing.T) {
+	stopping := make(chan struct{})
+	f := newFixture(t, func(o *Options) { o.Stopping = stopping })
+	token := f.key("", access.Publish)
+	server := httptest.NewServer(f.handler)
+	defer server.Close()
+	body, silent := io.Pipe()
+	defer silent.Close()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/v1/events/batch", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+token)
+	time.AfterFunc(50*time.Millisecond, func() { close(stopping) })
+	client := http.Client{Transport: server.Client().Transport, Timeout: time.Minute}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(text), `"type":"unavailable"`) {
+		t.Errorf("the answer is %s: %s, %v", resp.Status, text, err)
+	}
+}
+
 // TestBatchThatIsNotRead proves that a caller that sends and never reads is held back, and let go when it leaves.
 func TestBatchThatIsNotRead(t *testing.T) {
 	f := newFixture(t)

@@ -13,6 +13,8 @@ import (
 const (
 	// oldestFor is how long a look at the queue is good for, so that many who ask cost one look.
 	oldestFor = 5 * time.Second
+	// oldestShare is how many times as long as it took a look is good for: many long backlogs take seconds to count.
+	oldestShare = 20
 	// oldestMost is how many links are looked at, oldestShown how many an answer has.
 	oldestMost  = 100_000
 	oldestShown = 50
@@ -84,6 +86,7 @@ type Now struct {
 type oldest struct {
 	mu   sync.Mutex
 	at   time.Time
+	good time.Duration
 	list []store.Backlog
 }
 
@@ -164,9 +167,10 @@ func (s *Service) backlogs(ctx context.Context) ([]store.Backlog, error) {
 	s.oldest.mu.Lock()
 	defer s.oldest.mu.Unlock()
 	now := s.o.Now()
-	if age := now.Sub(s.oldest.at); s.oldest.list != nil && age >= 0 && age < oldestFor {
+	if age := now.Sub(s.oldest.at); s.oldest.list != nil && age >= 0 && age < s.oldest.good {
 		return s.oldest.list, nil
 	}
+	began := time.Now()
 	list, err := s.o.Store.OldestWaiting(ctx, oldestMost)
 	if err != nil {
 		return nil, err
@@ -174,6 +178,6 @@ func (s *Service) backlogs(ctx context.Context) ([]store.Backlog, error) {
 	if list == nil {
 		list = []store.Backlog{}
 	}
-	s.oldest.at, s.oldest.list = now, list
+	s.oldest.at, s.oldest.good, s.oldest.list = now, max(oldestFor, oldestShare*time.Since(began)), list
 	return list, nil
 }

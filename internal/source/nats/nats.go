@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -96,6 +98,14 @@ func New(o Options) (*Source, error) {
 	}
 	if o.URL == "" || o.Stream == "" {
 		return nil, fmt.Errorf("the source %s needs the url of the broker and the name of a stream", o.Name)
+	}
+	for _, address := range strings.Split(o.URL, ",") {
+		if address = strings.TrimSpace(address); !strings.Contains(address, "://") {
+			address = "nats://" + address
+		}
+		if _, err := url.Parse(address); err != nil { // which would show the password, as the client's own error does
+			return nil, fmt.Errorf("the url of the source %s cannot be read: write nats://USER:PASSWORD@HOST:4222, with %%XX for what is special in a password", o.Name)
+		}
 	}
 	if o.Credentials != "" {
 		if _, err := os.Stat(o.Credentials); err != nil {

@@ -519,3 +519,17 @@ func TestBackoff(t *testing.T) {
 		}
 	}
 }
+
+// TestAddress: an address that cannot be read is refused without showing the password in it.
+func TestAddress(t *testing.T) {
+	for _, url := range []string{"nats://user:pa%ss@broker:4222", "nats://ok:4222, user:hun ter@[broker"} {
+		if _, err := New(Options{Name: "x", URL: url, Stream: "S"}); err == nil || strings.Contains(err.Error(), "ss@") || strings.Contains(err.Error(), "hun") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	for _, url := range []string{"broker", "nats://user:p%25s@broker:4222,tls://other:4222", "wss://broker/path"} {
+		if _, err := New(Options{Name: "x", URL: url, Stream: "S"}); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}

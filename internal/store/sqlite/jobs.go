@@ -20,6 +20,7 @@ const (
 		cancelling, runner, runner_until, created, started, updated, finished`
 	jobByID   = "SELECT " + jobColumns + " FROM job WHERE id = ?"
 	jobsFrom  = "SELECT " + jobColumns + " FROM job WHERE id < ? ORDER BY id DESC"
+	openJobs  = "SELECT " + jobColumns + " FROM job INDEXED BY job_open WHERE state IN ('pending', 'running') AND id < ? ORDER BY id DESC"
 	jobsToRun = "SELECT " + jobColumns + ` FROM job INDEXED BY job_open
 		WHERE state IN ('pending', 'running') AND (runner_until IS NULL OR runner_until <= ?) ORDER BY id LIMIT 1`
 )
@@ -78,18 +79,25 @@ func (s *Store) Job(ctx context.Context, id patchbay.JobID) (j *store.Job, err e
 	return j, err
 }
 
-// Jobs lists jobs; see store.Jobs. There are few, so it walks through them.
+// Jobs lists jobs; see store.Jobs. There are few, so it walks through them; those that have not ended, which are asked
+// for every second, have an index.
 func (s *Store) Jobs(ctx context.Context, f store.JobFilter) (out []store.Job, err error) {
-	states := make(map[store.JobState]bool)
+	states, sql := make(map[store.JobState]bool), openJobs
 	for _, state := range f.States {
 		states[state] = true
+		if state.Final() {
+			sql = jobsFrom
+		}
+	}
+	if len(states) == 0 {
+		sql = jobsFrom
 	}
 	before := int64(forever)
 	if f.Before != 0 {
 		before = int64(f.Before)
 	}
 	err = s.read(ctx, func(c *conn) error {
-		st, err := c.prepare(jobsFrom)
+		st, err := c.prepare(sql)
 		if err != nil {
 			return err
 		}

@@ -24,11 +24,14 @@ const (
 	// snapshot lasting some milliseconds.
 	scrubTries = 100
 	scrubPause = 20 * time.Millisecond
+	// scrubRest is the longest pause between two transactions.
+	scrubRest = 100 * time.Millisecond
 )
 
 // Scrub overwrites what no row uses, and empties the log; see store.Erasure.
 func (s *Store) Scrub(ctx context.Context) error {
 	for page, last := int64(1), int64(1); page <= last; page += scrubPages {
+		began := time.Now()
 		err := s.do(ctx, func(c *conn) (err error) {
 			last, err = scrub(c, page, page+scrubPages)
 			return err
@@ -36,6 +39,7 @@ func (s *Store) Scrub(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("clearing pages of the database: %w", err)
 		}
+		s.pause(ctx, min(time.Since(began), scrubRest)) // half of the time is the traffic's
 	}
 	if err := s.emptyLog(ctx); err != nil {
 		return fmt.Errorf("emptying the database's log: %w", err)
@@ -71,15 +75,20 @@ func (s *Store) emptyLog(ctx context.Context) error {
 			break
 		}
 		// Another copy of the log is under way, which nothing waits for by itself.
-		pause := time.NewTimer(scrubPause)
-		select {
-		case <-ctx.Done():
-		case <-s.closed:
-		case <-pause.C:
-		}
-		pause.Stop()
+		s.pause(ctx, scrubPause)
 	}
 	return explain(err)
+}
+
+// pause waits, unless ctx or the store has ended.
+func (s *Store) pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-s.closed:
+	case <-timer.C:
+	}
 }
 
 // pages reads and writes pages of the database in the transaction under way.
@@ -87,7 +96,7 @@ type pages struct {
 	c     *conn
 	size  int
 	count int64
-	free  map[uint32]bool // leaves of the list of free pages
+	free  map[uint32]bool // leaves of the list of free pages, of those that are looked at
 	trunk map[uint32]bool
 }
 
@@ -122,8 +131,8 @@ func (p *pages) write(n int64, b []byte) error {
 	return st.bindBlob(1, b).bind(2, n).run()
 }
 
-// readFree reads which pages are free.
-func (p *pages) readFree() error {
+// readFree reads which of the pages from one up to another are free.
+func (p *pages) readFree(from, end int64) error {
 	first, err := p.read(1)
 	if err != nil {
 		return err
@@ -143,7 +152,9 @@ func (p *pages) readFree() error {
 			return errPage
 		}
 		for i := range k {
-			p.free[binary.BigEndian.Uint32(b[8+4*i:])] = true
+			if leaf := binary.BigEndian.Uint32(b[8+4*i:]); int64(leaf) >= from && int64(leaf) < end {
+				p.free[leaf] = true
+			}
 		}
 		n = binary.BigEndian.Uint32(b)
 	}
@@ -161,7 +172,7 @@ func scrub(c *conn, from, end int64) (int64, error) {
 		return 0, err
 	}
 	p.size = int(size)
-	if err := p.readFree(); err != nil {
+	if err := p.readFree(from, end); err != nil {
 		return 0, err
 	}
 	for n := from; n < end && n <= p.count; n++ {
