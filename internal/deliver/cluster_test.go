@@ -408,3 +408,22 @@ func TestAnEventComesInWhileItsLinkIsLost(t *testing.T) {
 		})
 	}
 }
+
+// TestABacklogOfAnotherNodeIsResumed: the owner did not see it come, and goes through it without a pause all the same.
+func TestABacklogOfAnotherNodeIsResumed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &partner{answer: delivered}
+		f := pair(t, p)
+		l := f.edit(f.everywhere("acme", func(l *patchbay.Link) { l.Order = &patchbay.OrderPolicy{} }), paused)
+		f.set(l)
+		for range 200 {
+			f.nodes[1].accept(`{}`, l)
+		}
+		l = f.edit(l, resumed)
+		f.set(l)
+		time.Sleep(3 * time.Second) // sooner than a node looks by itself
+		if n := len(f.at(0)); n != 200 {
+			t.Errorf("%d of 200 were sent", n)
+		}
+	})
+}

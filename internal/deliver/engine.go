@@ -427,6 +427,7 @@ func (e *Engine) SetLink(_ context.Context, link *Link) error {
 		l.heal()
 		e.saveLane(l)
 		if l.owned {
+			l.queued = true // other nodes may have put something there without a word
 			e.noteDue(l, e.now())
 		}
 	}
