@@ -114,12 +114,15 @@ func (f *fleet) until(is func([]object) bool) {
 	}, func() string { return fmt.Sprintf("the nodes are %v", o) })
 }
 
-// within fails when something takes longer than it may, on a machine that is busy with other things too.
+// slack is what a machine that is busy with other things too may take longer.
+const slack = 5 * time.Second
+
+// within fails when something takes longer than it may, and slack.
 func within(t *testing.T, most time.Duration, what string, done func() bool) {
 	t.Helper()
 	begun := time.Now()
 	eventually(t, done, func() string { return what + " has not come" })
-	if took := time.Since(begun); took > most {
+	if took := time.Since(begun); took > most+slack {
 		t.Errorf("%s took %s, and may take %s", what, took, most)
 	}
 }
@@ -323,7 +326,7 @@ func TestRateOverNodes(t *testing.T) {
 				n++
 			}
 		}
-		if n > rate+burst+rate/5 { // a fifth for a machine that is busy: what was sent in time may arrive late
+		if n > rate+burst+rate/2 { // a half for a machine that is busy: what was sent in time may arrive late
 			t.Fatalf("%d came within a second, at a rate of %d", n, rate)
 		}
 	}
@@ -445,7 +448,7 @@ func TestDeadNode(t *testing.T) {
 	eventually(t, func() bool { return c.missing(ids) == 0 }, func() string { return fmt.Sprintf("%d are missing", c.missing(ids)) })
 	took := time.Since(died)
 	t.Logf("%d deliveries of a dead node, %d of them under way, have arrived %.1f s after its death", len(ids), len(flying), took.Seconds())
-	if took > 15*time.Second {
+	if took > 15*time.Second+slack {
 		t.Errorf("it took %s", took)
 	}
 	for i := 0; i < len(ids); i += 10 {
@@ -502,13 +505,13 @@ func TestPausedNode(t *testing.T) {
 		r, err := a.try("GET", "/readyz", http.NoBody)
 		return err == nil && r.status == 503 && strings.Contains(string(r.body), "it sends nothing until it does")
 	}, func() string { return "it is ready for good" })
-	if took := time.Since(silent); took > 11*time.Second {
+	if took := time.Since(silent); took > 11*time.Second+slack {
 		t.Errorf("a node that cannot reach its database counted as ready for %s", took)
 	}
 	flying := c.got()
 	release()
 	eventually(t, func() bool { return c.missing(ids) == 0 }, func() string { return fmt.Sprintf("%d are missing", c.missing(ids)) })
-	if took := time.Since(silent); took > 15*time.Second {
+	if took := time.Since(silent); took > 15*time.Second+slack {
 		t.Errorf("what the silent node had took %s", took)
 	}
 	for _, id := range ids {
