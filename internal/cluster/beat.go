@@ -70,6 +70,9 @@ func (m *Member) beat(ctx context.Context) error {
 		m.proven.Store(&begun)
 	}
 	m.begun.Store(&begun)
+	if m.isFenced() { // since the answer
+		m.begun.Store(nil)
+	}
 	before := m.view.Swap(&view)
 	if before != nil {
 		m.compare(before, &view)
