@@ -102,7 +102,7 @@ func (s *Store) config() (*pgxpool.Config, error) {
 	if c.ValidateConnect == nil { // unless the URL says what it wants
 		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
-	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4}}
+	dialer := net.Dialer{Control: control, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4}}
 	c.DialFunc = dialer.DialContext
 	if s.o.dial != nil {
 		c.DialFunc = s.o.dial
