@@ -77,6 +77,21 @@ func (s *Service) editOnce(ctx context.Context, c *access.Caller, id patchbay.Li
 	return v, nil
 }
 
+// findElsewhere is find that also knows of a link that was made at another node a moment ago. Changes wait for it only
+// when there is one: whoever asks for what does not exist holds nobody up.
+func (s *Service) findElsewhere(ctx context.Context, c *access.Caller, p access.Permission, id patchbay.LinkID) (*patchbay.Link, *compiled, error) {
+	l, compiled, err := s.find(c, p, id)
+	if patchbay.CodeOf(err) != patchbay.CodeNotFound {
+		return l, compiled, err
+	}
+	if _, missing := s.o.Store.LinkNow(ctx, id); errors.Is(missing, store.ErrNotFound) {
+		return nil, nil, err
+	}
+	s.change.Lock()
+	defer s.change.Unlock()
+	return s.findAnew(ctx, c, p, id)
+}
+
 // findAnew is find for a caller who holds s.change: a link that is not known here may have been made at another node a
 // moment ago.
 func (s *Service) findAnew(ctx context.Context, c *access.Caller, p access.Permission, id patchbay.LinkID) (*patchbay.Link, *compiled, error) {

@@ -284,12 +284,7 @@ func (s *Service) find(c *access.Caller, p access.Permission, id patchbay.LinkID
 
 // Get returns a link.
 func (s *Service) Get(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*View, error) {
-	l, compiled, err := s.find(c, access.Read, id)
-	if patchbay.CodeOf(err) == patchbay.CodeNotFound {
-		s.change.Lock()
-		l, compiled, err = s.findAnew(ctx, c, access.Read, id)
-		s.change.Unlock()
-	}
+	l, compiled, err := s.findElsewhere(ctx, c, access.Read, id)
 	if err != nil {
 		return nil, err
 	}
@@ -418,7 +413,7 @@ func successor(set *integration.Setting, old string) (string, error) {
 
 // Test sends the event integration_test over a link, or does what the integration does instead.
 func (s *Service) Test(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*TestResult, error) {
-	l, compiled, err := s.find(c, access.Manage, id)
+	l, compiled, err := s.findElsewhere(ctx, c, access.Manage, id)
 	if err != nil {
 		return nil, err
 	}
