@@ -2,14 +2,20 @@ package deliver
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/store"
 )
 
-// sortBatch is how many deliveries are looked at between two writes while a queue is put in order.
-const sortBatch = 256
+// While a queue is put in order, each look takes between sortBatch and sortMost deliveries, as many as make up about
+// sortBytes: every look passes over what has been seen, so few large ones are quicker.
+const (
+	sortBatch = 256
+	sortMost  = 8192
+	sortBytes = 8 << 20
+)
 
 // wasReordered reports whether the lane's order was changed since its queue was sorted.
 func (l *lane) wasReordered(e *Engine) bool {
@@ -42,15 +48,18 @@ func (e *Engine) sortAll(ctx context.Context, l *lane, link *Link, reordered boo
 	far := e.now().Add(10 * 365 * 24 * time.Hour)
 	seen := map[patchbay.DeliveryID]struct{}{}
 	skip := func(d patchbay.DeliveryID) bool { _, ok := seen[d]; return ok }
-	for {
-		found, err := e.o.Store.Due(ctx, link.ID, far, sortBatch, skip)
+	for batch := sortBatch; ; {
+		found, err := e.o.Store.Due(ctx, link.ID, far, batch, skip)
 		if err != nil {
 			return err
 		}
+		last := len(found) < batch
+		bytes := 0
 		var moved []store.Queued
 		for i := range found {
 			c := &found[i]
 			seen[c.Delivery] = struct{}{}
+			bytes += len(c.Event.Payload)
 			turn, wrong := e.misplaced(link, c)
 			if !wrong && reordered && c.Attempts > 0 && turn != "" && (link.Order == nil || link.Order.OnFailure == patchbay.OnFailureSkip) {
 				turn, wrong = "", !link.Definition.Threads // it need not keep the others waiting any more
@@ -60,12 +69,15 @@ func (e *Engine) sortAll(ctx context.Context, l *lane, link *Link, reordered boo
 				moved = append(moved, c.Queued)
 			}
 		}
-		if err := e.move(ctx, l, moved); err != nil {
-			return err
+		for part := range slices.Chunk(moved, parkMost) {
+			if err := e.move(ctx, l, part); err != nil {
+				return err
+			}
 		}
-		if len(found) < sortBatch {
+		if last {
 			return nil
 		}
+		batch = min(max(sortBatch, sortBytes/max(bytes/len(found), 512)), 2*batch, sortMost)
 	}
 }
 
