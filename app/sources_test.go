@@ -209,6 +209,10 @@ func TestNATS(t *testing.T) {
 	if _, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "patchbay", AckPolicy: jetstream.AckExplicitPolicy, AckWait: 2 * time.Second, MaxDeliver: -1}); err != nil {
 		t.Fatal(err)
 	}
+	// The event type is there before the first message: one of an unknown type is refused for good.
+	s := orders(serve(t, func(c *config.Config) {
+		c.NATS = config.NATS{"orders": {URL: patchbay.Secret(url), Stream: "ORDERS", Type: "{3...}", Scope: "{2}"}}
+	}))
 	const n = 10_000
 	var owned sync.WaitGroup
 	owned.Go(func() {
@@ -223,9 +227,6 @@ func TestNATS(t *testing.T) {
 			}
 		}
 	})
-	s := orders(serve(t, func(c *config.Config) {
-		c.NATS = config.NATS{"orders": {URL: patchbay.Secret(url), Stream: "ORDERS", Type: "{3...}", Scope: "{2}"}}
-	}))
 	const accepted = `patchbay_source_messages_total{kind="nats",outcome="accepted",source="orders"}`
 	eventually(t, func() bool { return s.metric(accepted) > 1000 }, func() string { return "nothing is taken" })
 	end(b)
