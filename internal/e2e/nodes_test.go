@@ -3,7 +3,6 @@ package e2e
 import (
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -79,37 +78,6 @@ func TestTakeOver(t *testing.T) {
 	if late := tr.late(k); late > 40*time.Second { // 15 s when the machine is quiet
 		t.Errorf("what the dead node had was sent only after %s", late)
 	}
-	if n := k.duplicates(); n > inFlight {
-		t.Errorf("%d events arrived twice; only what was in flight may", n)
-	}
-}
-
-// TestPausedNode stops a node for longer than the others wait, and lets it go on: it must not send again what they have
-// taken over, and must serve again afterwards.
-func TestPausedNode(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("processes cannot be paused on Windows")
-	}
-	k := newSink(t)
-	k.slow(50 * time.Millisecond) // so that it has something in memory
-	f := newFleet(t, 2, pgtest.Database(t))
-	f.webhook(k)
-	tr := f.publish(6)
-	tr.until(100, time.Minute)
-	waitUntil(t, time.Minute, "the nodes do not know of each other", func() bool { return len(living(f.node(0))) == 2 })
-	paused := f.node(1)
-	if err := paused.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	waitUntil(t, time.Minute, "the other node has not taken over:\n"+f.node(0).logs.String(), func() bool {
-		return len(living(f.node(0))) == 1
-	})
-	if err := paused.cmd.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	waitUntil(t, time.Minute, "the paused node has not come back", func() bool { return len(living(f.node(0))) == 2 })
-	tr.until(100, time.Minute)
-	tr.settle(k, time.Minute, "a node that was paused")
 	if n := k.duplicates(); n > inFlight {
 		t.Errorf("%d events arrived twice; only what was in flight may", n)
 	}
