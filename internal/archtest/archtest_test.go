@@ -49,7 +49,7 @@ var rules = map[string][]string{
 	"internal/cluster":         {"", "internal/access", "internal/store"},
 	"internal/jobs":            {"", "integration", "internal/access", "internal/deliver", "internal/ingest", "internal/route", "internal/store"},
 	"internal/stats":           {"", "internal/access", "internal/store"},
-	"internal/source":          {"", "internal/access", "internal/ingest", "internal/source/…"},
+	"internal/source":          {"", "internal/access", "internal/ingest", "internal/lifecycle", "internal/source/…"},
 	"deploy/outbox":            {},
 	"internal/move":            {"", "internal/store"},
 	"internal/outbound":        {"", "integration"},

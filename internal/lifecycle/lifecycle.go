@@ -45,3 +45,20 @@ func (s *Stack) Stop(ctx context.Context) error {
 		}
 	}
 }
+
+// Wait waits for goroutines to end, and returns ctx's error when they have not by the time it is done. It goes on waiting
+// for them then, in a goroutine that ends with the last of them.
+func Wait(ctx context.Context, owned *sync.WaitGroup) error {
+	done := make(chan struct{})
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		owned.Wait()
+		close(done)
+	})
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

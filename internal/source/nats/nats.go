@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/lifecycle"
 	"github.com/patchbay/patchbay/internal/source"
 )
 
@@ -161,19 +162,8 @@ func (s *Source) Stop(ctx context.Context) error {
 			return
 		}
 		s.cancel()
-		done := make(chan struct{})
-		var wait sync.WaitGroup
-		wait.Go(func() {
-			s.owned.Wait()
-			close(done)
-		})
-		select {
-		case <-done:
-			if s.conn.IsConnected() {
-				s.err = s.conn.FlushWithContext(ctx) // acknowledgements; what gets lost comes again and is known
-			}
-		case <-ctx.Done():
-			s.err = ctx.Err()
+		if s.err = lifecycle.Wait(ctx, &s.owned); s.err == nil && s.conn.IsConnected() {
+			s.err = s.conn.FlushWithContext(ctx) // acknowledgements; what gets lost comes again and is known
 		}
 		s.conn.Close()
 	})

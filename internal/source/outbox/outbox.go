@@ -21,6 +21,7 @@ import (
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/lifecycle"
 	"github.com/patchbay/patchbay/internal/source"
 )
 
@@ -131,17 +132,7 @@ func (s *Source) Stop(ctx context.Context) error {
 			return
 		}
 		s.cancel()
-		done := make(chan struct{})
-		var wait sync.WaitGroup
-		wait.Go(func() {
-			s.owned.Wait()
-			close(done)
-		})
-		select {
-		case <-done:
-		case <-ctx.Done(): // what was accepted and not deleted is known the next time
-			s.err = ctx.Err()
-		}
+		s.err = lifecycle.Wait(ctx, &s.owned) // what was accepted and not deleted is known the next time
 	})
 	return s.err
 }
