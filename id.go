@@ -41,6 +41,8 @@ type (
 	connectionKind struct{}
 	keyKind        struct{}
 	jobKind        struct{}
+	hookKind       struct{}
+	sessionKind    struct{}
 )
 
 func (eventKind) prefix() string      { return "evt_" }
@@ -49,6 +51,8 @@ func (deliveryKind) prefix() string   { return "dlv_" }
 func (connectionKind) prefix() string { return "con_" }
 func (keyKind) prefix() string        { return "key_" }
 func (jobKind) prefix() string        { return "job_" }
+func (hookKind) prefix() string       { return "hok_" }
+func (sessionKind) prefix() string    { return "ses_" }
 
 // ID is an identifier of one kind of thing. The zero ID means "none".
 type ID[K Kind] int64
@@ -66,6 +70,10 @@ type (
 	KeyID = ID[keyKind]
 	// JobID identifies a job.
 	JobID = ID[jobKind]
+	// HookID identifies a partner's call.
+	HookID = ID[hookKind]
+	// SessionID identifies a session of a browser: an operator's or a portal's.
+	SessionID = ID[sessionKind]
 )
 
 // String spells the identifier as it is shown everywhere, such as "evt_01h2xcejqtf2n". The zero ID is "".

@@ -66,9 +66,13 @@ type Link struct {
 	// Order, when not nil, keeps the link's deliveries in the order in which their events were accepted.
 	Order *OrderPolicy `json:"order,omitempty"`
 	// Previous is the secret that a rotation replaced, and until when it signs too.
-	Previous  *PreviousSecret `json:"previous,omitempty"`
-	CreatedAt time.Time       `json:"created_at"`
-	UpdatedAt time.Time       `json:"updated_at"`
+	Previous *PreviousSecret `json:"previous,omitempty"`
+	// Hook is where and how the partner calls in; nil for links of integrations that receive nothing.
+	Hook *LinkHook `json:"hook,omitempty"`
+	// Attached is what was set up at the partner; nil when nothing was.
+	Attached  *Attached `json:"attached,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
 	// Revision counts changes from 1. Deliveries remember the revision that matched them.
 	Revision int `json:"revision"`
 }
@@ -101,6 +105,26 @@ type PreviousSecret struct {
 	Setting string    `json:"setting"`
 	Value   Secret    `json:"-"`
 	Until   time.Time `json:"until"`
+}
+
+// LinkHook is the way in of a link. Stores keep it sealed.
+type LinkHook struct {
+	// Token ends the address that is the link's own: 160 random bits.
+	Token Secret `json:"-"`
+	// Secret signs what the partner sends; "" when the integration or the partner has none for each link.
+	Secret Secret `json:"-"`
+	// Previous signs too, until Until.
+	Previous Secret    `json:"-"`
+	Until    time.Time `json:"until,omitzero"`
+}
+
+// Attached is what an integration set up at a partner for a link. Stores keep State sealed.
+type Attached struct {
+	// State is the integration's own: the partner's identifiers of what it must renew and take down.
+	State json.RawMessage `json:"-"`
+	// RenewAt is when it must be set up anew; zero when it does not end.
+	RenewAt time.Time `json:"renew_at,omitzero"`
+	At      time.Time `json:"at"`
 }
 
 // RetryPolicy overrides when a link's deliveries are tried again.

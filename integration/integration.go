@@ -1,6 +1,7 @@
 // Package integration is what an author of an integration writes against. An integration is a Definition, which
 // declares it once (title, settings, supported events), and the small optional interfaces for what it can do:
-// Sender, Tester, Targeter, Summarizer. The API's schema, forms, validation, redaction and documentation are drawn
+// Sender, Tester, Targeter and Summarizer for what goes out, Connector and Chooser for accounts, Linker and Receiver for
+// what comes in. The API's schema, forms, validation, redaction and documentation are drawn
 // from the Definition; what an integration can do is found by type assertion.
 //
 // An integration makes one attempt and says what came of it. It never loops, sleeps, retries or logs errors: the
@@ -56,6 +57,13 @@ type Definition struct {
 	Threads bool
 	// Config lists the operator's settings that it reads from Env.Config.
 	Config Spec
+	// Types are the event types that its hooks bring, such as github.push. Their keys begin with Key and a dot.
+	Types []patchbay.EventType
+	// Kinds are the kinds of scopes that its links are meant for (patchbay.KindTeam, KindUser); nil is every scope.
+	Kinds []string
+	// Hooked reports whether a link with these settings receives anything; nil means that every link of a Receiver does.
+	// A link that receives may have no event patterns: then it sends nothing.
+	Hooked func(settings any) bool
 }
 
 // Sender can send an event.
@@ -94,6 +102,11 @@ const (
 	CanSend   Capability = "send"
 	CanTest   Capability = "test"
 	CanThread Capability = "thread"
+	// CanConnect, CanHook, CanAttach and CanChoose are Connector, Receiver, Linker and Chooser.
+	CanConnect Capability = "connect"
+	CanHook    Capability = "hook"
+	CanAttach  Capability = "attach"
+	CanChoose  Capability = "choose"
 )
 
 // Supports lists what i can do. Whatever can send can be tested.
@@ -108,6 +121,18 @@ func Supports(i Integration) []Capability {
 	}
 	if i.Definition().Threads {
 		out = append(out, CanThread)
+	}
+	if _, ok := i.(Connector); ok {
+		out = append(out, CanConnect)
+	}
+	if _, ok := i.(Receiver); ok {
+		out = append(out, CanHook)
+	}
+	if _, ok := i.(Linker); ok {
+		out = append(out, CanAttach)
+	}
+	if _, ok := i.(Chooser); ok {
+		out = append(out, CanChoose)
 	}
 	return out
 }
@@ -135,6 +160,8 @@ type Delivery struct {
 	Stale bool
 	// Preview says that nothing must be looked up, signed or refreshed: make the request that creates.
 	Preview bool
+	// Connection is the one that the link uses; nil when it uses none.
+	Connection *Connected
 	// Consumer is the OAuth 1.0a consumer that came with an inline call, if any.
 	Consumer *OAuthConsumer
 	// Env is what the integration may use of the world.

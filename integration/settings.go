@@ -51,6 +51,8 @@ type Setting struct {
 	// Example shows what a value looks like.
 	Example string
 	Options []Option
+	// Dynamic says that the integration's Choices knows the values; a person may still write one that it does not offer.
+	Dynamic bool
 	// Fields are the settings inside a TypeObject.
 	Fields Spec
 	// Generate makes a value for a link that has none. What it made is shown once, in the answer that made it.

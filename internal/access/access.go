@@ -18,6 +18,7 @@ const (
 	Read    Permission = "read"    // see events, links, deliveries
 	Manage  Permission = "manage"  // change links, retry, cancel, replay
 	Admin   Permission = "admin"   // keys, event types of the API
+	Secrets Permission = "secrets" // portals only: give and rotate secrets, connect accounts; others may with Manage
 )
 
 // Caller is who is calling. A nil Caller may do nothing.
@@ -29,6 +30,13 @@ type Caller struct {
 	Key patchbay.KeyID
 	// Name tells callers apart where there is no key: "signature", "development".
 	Name string
+	// Session is the browser session; zero for programs. Portal says that it is a customer's: of what lies above its scope
+	// it sees only what is marked visible.
+	Session patchbay.SessionID
+	Portal  bool
+	// User is the host product's name for who this is, and OwnerScope where that user's own things are, if somewhere.
+	User       string
+	OwnerScope *patchbay.Scope
 }
 
 // May reports whether the caller has the permission.
@@ -37,7 +45,7 @@ func (c *Caller) May(p Permission) bool {
 		return false
 	}
 	return slices.ContainsFunc(c.Permissions, func(has Permission) bool {
-		return has == p || has == Admin || has == Manage && p == Read
+		return has == p || has == Admin || has == Manage && (p == Read || p == Secrets && !c.Portal)
 	})
 }
 
