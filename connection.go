@@ -38,6 +38,8 @@ type Connection struct {
 	// too. It lies in the same tenant.
 	OwnerScope *Scope `json:"owner_scope,omitempty"`
 	Name       string `json:"name,omitempty"`
+	// Visible lets whoever lives in a lower scope see it and use it for links there.
+	Visible bool `json:"visible,omitempty"`
 	// Account is who the partner says this is.
 	Account Account `json:"account"`
 	// Grants are what the partner lets the account do (OAuth scopes), as the partner spells them.

@@ -119,6 +119,16 @@ type Cluster interface {
 	Wake(links []patchbay.LinkID)
 }
 
+// Connections gives attempts the credentials of their link's connection.
+type Connections interface {
+	// Use returns a connection for a link in a scope, with credentials that are good now as far as is known: they are
+	// refreshed first when they must be. Its error is a sentence; with the code user_configuration_error only the
+	// connection's owner can help, everything else may work later.
+	Use(ctx context.Context, id patchbay.ConnectionID, scope patchbay.Scope) (*integration.Connected, error)
+	// Refused says that the partner did not take these credentials: they are renewed before they are used again.
+	Refused(ctx context.Context, used *integration.Connected)
+}
+
 // Options configure an Engine.
 type Options struct {
 	Store interface {
@@ -129,6 +139,8 @@ type Options struct {
 	}
 	// Cluster is nil when this is the only node there can be.
 	Cluster Cluster
+	// Connections is nil where no link uses one.
+	Connections Connections
 	// Client is the guarded way out.
 	Client  *outbound.Client
 	Catalog Catalog
