@@ -55,7 +55,9 @@ func (s *Store) Index(ctx context.Context) error {
 
 // Unindexed has no blocks of the history written but by Index.
 func (o Options) Unindexed() Options {
-	o.limits = defaultLimits()
+	if o.limits == (limits{}) {
+		o.limits = defaultLimits()
+	}
 	o.limits.indexEvery, o.limits.indexBehind = 1000*time.Hour, 0
 	return o
 }

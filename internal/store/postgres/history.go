@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -194,16 +195,16 @@ func readIDs(ids []int64, raw []byte) ([]int64, error) {
 }
 
 const (
-	sqlMark = "SELECT frontier, next FROM history_mark"
+	sqlMark = "SELECT frontier, next, (SELECT min(low) FROM block) FROM history_mark"
 	// The event that fills a block.
 	sqlBlockEnd = `SELECT id FROM ((SELECT id FROM event WHERE id >= $1 AND id < $2 ORDER BY id LIMIT $3)
 		UNION ALL (SELECT id FROM unmatched WHERE id >= $1 AND id < $2 ORDER BY id LIMIT $3)) AS e ORDER BY id OFFSET $3 - 1 LIMIT 1`
 	sqlFirstFrom = `SELECT least((SELECT id FROM event WHERE id >= $1 ORDER BY id LIMIT 1), (SELECT id FROM unmatched WHERE id >= $1 ORDER BY id LIMIT 1))`
 	sqlWriters   = `SELECT virtualtransaction FROM pg_locks WHERE locktype = 'advisory' AND classid = $1 AND granted
 		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
-	sqlLateBlock = `SELECT b.low, b.high FROM late l
-		CROSS JOIN LATERAL (SELECT low, high FROM block WHERE low <= l.id ORDER BY low DESC LIMIT 1) b
-		WHERE l.id >= (SELECT min(low) FROM block) AND l.id < b.high LIMIT 1` // those below are of days that were dropped, and stay
+	sqlLate = `SELECT l.id, coalesce(at.low, 0), coalesce(at.high, 0), coalesce((SELECT low FROM block WHERE low > l.id ORDER BY low LIMIT 1), $2)
+		FROM late l LEFT JOIN LATERAL (SELECT low, high FROM block WHERE low <= l.id ORDER BY low DESC LIMIT 1) at ON true
+		WHERE l.id >= $1 AND l.id < $2 ORDER BY l.id LIMIT 1`
 )
 
 // indexStep writes one block, or puts what came late into one. more says that there may be another; when another node is at
@@ -218,8 +219,11 @@ func (s *Store) indexStep(ctx context.Context) (more bool, err error) {
 			// With a connection that is lost the lock is, too.
 			_, _ = c.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1, 0)", lockIndex)
 		}()
-		var frontier, next, low, high int64
-		if err := c.QueryRow(ctx, sqlMark).Scan(&frontier, &next); err != nil {
+		var (
+			frontier, next int64
+			oldest         *int64
+		)
+		if err := c.QueryRow(ctx, sqlMark).Scan(&frontier, &next, &oldest); err != nil {
 			return err
 		}
 		if next, err = s.blockEnd(ctx, c, frontier, next); err != nil {
@@ -229,17 +233,41 @@ func (s *Store) indexStep(ctx context.Context) (more bool, err error) {
 			more = true
 			return s.appendBlock(ctx, c, frontier, next)
 		}
-		rows, err := c.Query(ctx, sqlLateBlock)
-		if err != nil {
-			return err
+		if oldest != nil {
+			more, err = placeLate(ctx, c, *oldest, frontier)
 		}
-		_, err = pgx.ForEachRow(rows, []any{&low, &high}, func() error { more = true; return nil })
-		if err != nil || !more {
-			return err
-		}
-		return writeBlock(ctx, c, low, high, frontier)
+		return err
 	})
 	return more, err
+}
+
+// placeLate puts what came late into a block and reports whether there was anything; oldest is the lowest block. What came
+// before its day is of days that were dropped, and stays where it is.
+func placeLate(ctx context.Context, c *pgx.Conn, oldest, frontier int64) (bool, error) {
+	from, _ := span(dayOf(patchbay.EventID(oldest).Time()))
+	var id, low, high, above int64
+	switch err := c.QueryRow(ctx, sqlLate, from, frontier).Scan(&id, &low, &high, &above); {
+	case errors.Is(err, pgx.ErrNoRows):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	low, high = roomFor(id, low, high, above)
+	return true, writeBlock(ctx, c, low, high, frontier)
+}
+
+// roomFor returns the range of the block that an identifier goes into, given the one at or below it and where the next one
+// begins. A block begins with its first event and ends with its last one, so what came late may lie between two: then the
+// one below grows as far as it can. When the day has none there, a new one takes all the room that there is.
+func roomFor(id, low, high, above int64) (from, to int64) {
+	if id < high {
+		return low, high
+	}
+	began, midnight := span(dayOf(patchbay.EventID(id).Time()))
+	if low < began {
+		low = began
+	}
+	return low, min(above, midnight)
 }
 
 // blockEnd says where the next block ends: after so many events, or with a day that is over. It returns the frontier when

@@ -96,14 +96,93 @@ func TestTheHistoryOfSeveralNodes(t *testing.T) {
 	if n := number(t, server, name, "SELECT count(*) FROM block"); n < 20 {
 		t.Errorf("%d blocks were written", n)
 	}
-	// Whoever finds another node at it leaves it at that.
+	// Whoever finds another node at it leaves it at that, and a slow machine takes its time to come back.
 	const unplaced = "SELECT count(*) FROM late WHERE id < (SELECT frontier FROM history_mark)"
-	for deadline := time.Now().Add(20 * time.Second); number(t, server, name, unplaced) > 0; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(90 * time.Second); number(t, server, name, unplaced) > 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d events that came late are in no block after all", number(t, server, name, unplaced))
 		}
 	}
 	check()
+}
+
+// TestWhatComesLateFindsABlock has events come late that lie in no block's range: before the first block, between two, at
+// the end of a day, on a day without any. It checks that each is put into a block of its day, and that lists have it once.
+func TestWhatComesLateFindsABlock(t *testing.T) {
+	ctx := context.Background()
+	server, url, name := database(t)
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	s, err := postgres.Open(ctx, postgres.Options{URL: url, Name: "a", Now: func() time.Time { return at.Add(20 * day) }}.WithIndex(4).Unindexed())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	var all []*store.Acceptance
+	accept := func(times ...time.Duration) {
+		t.Helper()
+		for _, d := range times {
+			a := acceptance(s, 1, at)
+			a.Event.ID = patchbay.EventID(patchbay.FirstIDAt(at.Add(d)) + int64(a.Event.ID)%patchbay.IDStep)
+			a.Event.Type, a.Event.Scope = "type.2", "acme/repos/3"
+			if _, err := s.Accept(ctx, a); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, a)
+		}
+		slices.SortFunc(all, func(a, b *store.Acceptance) int { return int(min(1, max(-1, int64(b.Event.ID-a.Event.ID)))) })
+	}
+	index := func() {
+		t.Helper()
+		if err := s.Index(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const s1 = time.Second
+	accept(10*s1, 11*s1, 12*s1, 13*s1) // a block that is full
+	index()
+	accept(20*s1, 21*s1, 22*s1, 23*s1)
+	index()
+	accept(3*day, 3*day+s1, 3*day+2*s1, 3*day+3*s1)
+	index()
+	if n := number(t, server, name, "SELECT count(*) FROM block"); n != 3 {
+		t.Fatalf("there are %d blocks, want 3: the test checks nothing", n)
+	}
+	for _, x := range []struct {
+		name   string
+		times  []time.Duration
+		blocks int // then
+	}{
+		{"between two", []time.Duration{15 * s1}, 3},
+		{"between two, where the lower one has grown", []time.Duration{14 * s1, 16 * s1}, 3},
+		{"before the first", []time.Duration{5 * s1}, 4},
+		{"before the first, once more", []time.Duration{4 * s1, 6 * s1}, 4},
+		{"at the end of a day", []time.Duration{40 * s1, 11 * time.Hour}, 4},
+		{"on days without events", []time.Duration{day, 2 * day, 2*day + s1}, 6},
+		{"at the beginning of a day", []time.Duration{3*day - s1}, 7},
+		{"in a block", []time.Duration{12*s1 + time.Millisecond, 3*day + s1 + time.Millisecond}, 7},
+		{"everywhere", []time.Duration{2*day - s1, 7 * s1, 3*day - 2*s1, day - s1, 17 * s1}, 7},
+	} {
+		accept(x.times...)
+		checkLists(t, s, all)
+		if n := number(t, server, name, "SELECT count(*) FROM late"); n != len(x.times) {
+			t.Errorf("%s: %d events came late, want %d", x.name, n, len(x.times))
+		}
+		index()
+		checkLists(t, s, all)
+		if n := number(t, server, name, "SELECT count(*) FROM late"); n > 0 {
+			t.Errorf("%s: %d events are in no block", x.name, n)
+		}
+		if n := number(t, server, name, "SELECT count(*) FROM block"); n != x.blocks {
+			t.Errorf("%s: there are %d blocks, want %d", x.name, n, x.blocks)
+		}
+		// Each within a day, none over another.
+		const odd = `SELECT count(*) FROM (SELECT low, high, lead(low) OVER (ORDER BY low) AS above FROM block) AS b
+			WHERE high <= low OR high > above OR (low / %[1]d) <> ((high - 1) / %[1]d)`
+		oneDay := patchbay.FirstIDAt(at.Add(day)) - patchbay.FirstIDAt(at)
+		if n := number(t, server, name, fmt.Sprintf(odd, oneDay)); n > 0 {
+			t.Errorf("%s: the ranges of %d blocks are not right", x.name, n)
+		}
+	}
 }
 
 // checkLists compares lists by word with the truth, which is sorted, the newest first.
