@@ -45,7 +45,7 @@ func TestStats(t *testing.T) {
 			"?type=thing.made": "3 2 1 3", "?type=nothing": "0 0 0 0", "?integration=webhook": "0 2 1 3",
 		} {
 			// The observer hears of a result just after it is recorded.
-			for end := time.Now().Add(10 * time.Second); sum(s, query) != want; time.Sleep(5 * time.Millisecond) {
+			for end := time.Now().Add(patience); sum(s, query) != want; time.Sleep(5 * time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatalf("/v1/stats%s: %s, want %s", query, sum(s, query), want)
 				}

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for what must come. It is only ever used up by a test that fails.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 const signingKey = "the-key-of-the-forest"
 

@@ -62,7 +62,7 @@ func scrape(t *testing.T) map[string]bool {
 	call("POST", "/v1/events", `{"event": "integration_test", "scope": "acme"}`)
 	call("POST", "/v1/events", `{"event": "there.is.none"}`)
 	names := map[string]bool{}
-	for end := time.Now().Add(15 * time.Second); !names["patchbay_deliveries_total"]; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(90 * time.Second); !names["patchbay_deliveries_total"]; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("nothing was delivered: %v", names)
 		}

@@ -20,7 +20,7 @@ func (f *fleet) webhook(k *sink) {
 	f.node(0).link(`{"integration":"webhook","scope":"acme","events":["*"],"settings":{"url":"` + k.URL + `"}}`)
 	// The others learn of it within a second; events that they accept before would match nothing.
 	for i := range f.nodes {
-		deadline := time.After(10 * time.Second)
+		deadline := time.After(time.Minute)
 		for {
 			if _, list := f.node(i).call("GET", "/v1/links", ""); len(list["data"].([]any)) > 0 {
 				break

@@ -25,7 +25,7 @@ func TestNotify(t *testing.T) {
 	hear := func() string {
 		t.Helper()
 		b := make([]byte, 100)
-		if err := l.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := l.SetReadDeadline(time.Now().Add(90 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		n, err := l.Read(b)

@@ -67,7 +67,7 @@ func queue(t *testing.T, s store.Store) (out []patchbay.DeliveryID) {
 // eventually waits until something is so.
 func eventually(t *testing.T, what string, yes func() bool) {
 	t.Helper()
-	for until := time.Now().Add(30 * time.Second); !yes(); time.Sleep(5 * time.Millisecond) {
+	for until := time.Now().Add(90 * time.Second); !yes(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(until) {
 			t.Fatal("it does not come to pass that", what)
 		}

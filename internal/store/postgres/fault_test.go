@@ -133,9 +133,7 @@ func TestUnresolvedDoubt(t *testing.T) {
 	if err := <-answer; !errors.Is(err, store.ErrUnavailable) {
 		t.Fatalf("Accept: %v, want ErrUnavailable", err)
 	}
-	if !stored(t, direct, a.Event.ID) {
-		t.Fatal("the event is not stored: the test is not about what it should be about")
-	}
+	eventually(t, "the event is stored; else the test is not about what it should be about", func() bool { return stored(t, direct, a.Event.ID) })
 	if _, err := s.Accept(ctx, acceptance(s, 1, time.Now())); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("another Accept: %v, want ErrUnavailable", err)
 	}

@@ -317,7 +317,7 @@ func TestAnIdleNodeRaisesItsFloor(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := patchbay.FirstIDAt(now().Add(-time.Minute))
-	for deadline := time.Now().Add(20 * time.Second); int64(number(t, server, name, "SELECT event FROM floor")) < want; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(90 * time.Second); int64(number(t, server, name, "SELECT event FROM floor")) < want; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the floor stays where it was")
 		}

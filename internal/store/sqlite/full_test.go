@@ -133,7 +133,7 @@ func fullDisk(t *testing.T, s *sqlite.Store, full, room func()) {
 	room()
 	select {
 	case <-told:
-	case <-time.After(10 * time.Second):
+	case <-time.After(90 * time.Second):
 		t.Fatal("results are not committed although there is room")
 	}
 	for _, a := range refused {
