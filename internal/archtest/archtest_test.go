@@ -46,6 +46,7 @@ var rules = map[string][]string{
 	"internal/store/storetest": {"", "internal/store"},
 	"internal/pgtest":          {},
 	"internal/netfault":        {},
+	"internal/nodetest":        {"internal/datadir"},
 	"internal/cluster":         {"", "internal/access", "internal/store"},
 	"internal/jobs":            {"", "integration", "internal/access", "internal/deliver", "internal/ingest", "internal/route", "internal/store"},
 	"internal/stats":           {"", "internal/access", "internal/store"},
