@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/patchbay/patchbay"
 )
@@ -77,7 +78,8 @@ type Identity struct {
 	Grants []string
 	// Data is kept with the connection, in the open.
 	Data json.RawMessage
-	// Extra is added to Credentials.Extra. Fill holds settings for links that are made over the connection from now on.
+	// Extra is added to Credentials.Extra. Fill holds settings for links that are made over the connection from now on; see
+	// Credentials.Fill.
 	Extra, Fill map[string]Secret
 }
 
@@ -86,6 +88,10 @@ type Identity struct {
 type TokenReader interface {
 	ReadToken(answer *Response) (*Token, error)
 }
+
+// ErrTokenRefused is in the chain of errors of ReadToken when the partner says that the grant is not valid any more: only a
+// new consent helps. The error's text is shown.
+var ErrTokenRefused = errors.New("the grant is not valid any more")
 
 // Token is what a token endpoint answered.
 type Token struct {
@@ -100,6 +106,13 @@ type Token struct {
 // Revoker takes a connection back at a partner that has no RFC 7009 endpoint.
 type Revoker interface {
 	Revoke(ctx context.Context, c *Connected, env *Env) Result
+}
+
+// Recognizer knows which person a connection belongs to, where Identity.Account is a workspace that many people share. What
+// a person did in a call that came for the account is told to the connection that is theirs.
+type Recognizer interface {
+	// Person returns the partner's identifier of the person, from Connection.Data; "" when there is none.
+	Person(data json.RawMessage) string
 }
 
 // Connected is a connection as an integration gets it: with credentials that are good now as far as is known.
