@@ -111,6 +111,8 @@ type Inbound struct {
 	// Entry, when not nil, tells what a person got done: it becomes an event of the type entry.created beside this one,
 	// in the link's scope and in that of the person whose connection is the Actor's.
 	Entry *Entry
+	// Entries are told in the same way as Entry, for an event that holds several, such as a push and its commits.
+	Entries []Entry
 	// Hops is how often this has been through Patchbay already, where the call says so.
 	Hops int
 }
@@ -132,4 +134,6 @@ type Entry struct {
 	OccurredOn string
 	// ExternalID and ExternalURL are what it is called at the partner, and where it is.
 	ExternalID, ExternalURL string
+	// Author is who got it done, when that is somebody else than the Actor of what happened.
+	Author *Person
 }
