@@ -51,6 +51,10 @@ type NodeReport struct {
 	Links        int `json:"links"`
 	// Apart says that the node takes no share of the links: it is still starting, or about to leave.
 	Apart bool `json:"apart,omitempty"`
+	// Keys are the names of the keys in its key file, each with a fingerprint after a colon; Seals is the key that it seals
+	// with.
+	Keys  []string `json:"keys,omitempty"`
+	Seals string   `json:"seals,omitempty"`
 }
 
 // ClusterView is who is there, at one moment by the database's clock.

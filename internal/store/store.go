@@ -344,6 +344,9 @@ type Maintenance interface {
 	// Meta and SetMeta keep small facts about the installation. Meta returns "" for what was never set.
 	Meta(ctx context.Context, key string) (string, error)
 	SetMeta(ctx context.Context, key, value string) error
+	// SwapMeta sets a fact to value if it is old ("" when it was never set), and returns what it is afterwards. Of several
+	// at the same time one wins, also among nodes.
+	SwapMeta(ctx context.Context, key, old, value string) (now string, err error)
 }
 
 // Stats describes a database.

@@ -164,6 +164,23 @@ func (s *Store) SetMeta(ctx context.Context, key, value string) error {
 	return s.write(ctx, func(tx pgx.Tx) error { return writeMeta(ctx, tx, key, value) })
 }
 
+// SwapMeta sets a small fact if it is what the caller thinks; see store.Maintenance.
+func (s *Store) SwapMeta(ctx context.Context, key, old, value string) (now string, err error) {
+	err = s.write(ctx, func(tx pgx.Tx) error {
+		if old == "" { // two that insert wait for each other
+			_, err := tx.Exec(ctx, "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE meta.value = ''", key, value)
+			if err != nil {
+				return err
+			}
+		} else if _, err := tx.Exec(ctx, "UPDATE meta SET value = $3 WHERE key = $1 AND value = $2", key, old, value); err != nil {
+			return err
+		}
+		now, err = readMeta(ctx, tx, key)
+		return err
+	})
+	return now, err
+}
+
 func writeMeta(ctx context.Context, tx pgx.Tx, key, value string) error {
 	_, err := tx.Exec(ctx, "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value", key, value)
 	return err

@@ -152,6 +152,19 @@ func (s *Store) SetMeta(ctx context.Context, key, value string) error {
 	return s.do(ctx, func(c *conn) error { return writeMeta(c, key, value) }, nil)
 }
 
+// SwapMeta sets a small fact if it is what the caller thinks; see store.Maintenance.
+func (s *Store) SwapMeta(ctx context.Context, key, old, value string) (now string, err error) {
+	err = s.do(ctx, func(c *conn) error {
+		have, err := readMeta(c, key)
+		if now = have; err != nil || have != old {
+			return err
+		}
+		now = value
+		return writeMeta(c, key, value)
+	}, nil)
+	return now, err
+}
+
 func writeMeta(c *conn, key, value string) error {
 	st, err := c.prepare("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)")
 	if err != nil {

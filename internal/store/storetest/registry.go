@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/patchbay/patchbay"
@@ -217,6 +218,28 @@ var registryTests = []test{
 		get("b", "é")
 		e.must(e.s.SetMeta(e.ctx, "a", ""))
 		get("a", "")
+		now, err := e.s.SwapMeta(e.ctx, "a", "", "first")
+		e.same("a fact that was not there", now+fmt.Sprint(err), "first<nil>")
+		now, err = e.s.SwapMeta(e.ctx, "a", "", "second")
+		e.same("one that is", now+fmt.Sprint(err), "first<nil>")
+		now, err = e.s.SwapMeta(e.ctx, "c", "first", "second")
+		e.same("one that was never set", now+fmt.Sprint(err), "<nil>")
+		e.crash()
+		get("a", "first")
+		get("c", "")
+		var wg sync.WaitGroup
+		var won atomic.Int32
+		for i := range 8 {
+			wg.Go(func() {
+				mine := fmt.Sprint("of ", i)
+				now, err := e.s.SwapMeta(e.ctx, "a", "first", mine)
+				if err == nil && now == mine {
+					won.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		e.same("winners", won.Load(), int32(1))
 	}},
 	{"identifiers are consecutive and rise", func(e *env) {
 		var wg sync.WaitGroup
