@@ -78,7 +78,8 @@ type Credentials struct {
 	// integration keeps from the partner's answer.
 	Extra map[string]Secret
 	// Fill holds settings that a new link over this connection gets when it leaves them out, such as the address of the
-	// incoming webhook that was made at the last consent.
+	// incoming webhook that was made at the last consent. They belong together: a link that gives one of them itself gets
+	// none, because a webhook's address means nothing beside another channel.
 	Fill map[string]Secret
 }
 

@@ -55,6 +55,9 @@ type Definition struct {
 	// Threads declares that it uses the reference of a thread's last message, or searches for the thread. Then
 	// deliveries of one thread on a link are sent one after the other, oldest first.
 	Threads bool
+	// Threaded, when not nil, narrows Threads: it reports whether links with these settings use threads. Deliveries of the
+	// others go out side by side.
+	Threaded func(settings any) bool
 	// Config lists the operator's settings that it reads from Env.Config.
 	Config Spec
 	// Types are the event types that its hooks bring, such as github.push. Their keys begin with Key and a dot.

@@ -38,7 +38,7 @@ func turnOf(key string) string {
 
 // turn returns what orders an event's delivery over a link, "" when nothing does, and the thread of its message.
 func (e *Engine) turn(link *Link, event *patchbay.Event) (turn, thread string) {
-	if link.Definition != nil && link.Definition.Threads {
+	if link.threads() {
 		thread = e.o.Catalog.Thread(event, link.Definition)
 		turn = thread
 	}

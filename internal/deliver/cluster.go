@@ -25,12 +25,18 @@ const (
 
 // exclusive reports whether one node must send everything of the link.
 func (l *Link) exclusive() bool {
-	return l.Rate > 0 || l.Concurrency > 0 || l.Order != nil || l.Definition != nil && l.Definition.Threads
+	return l.Rate > 0 || l.Concurrency > 0 || l.ordered()
 }
 
 // ordered reports whether some of the link's deliveries wait for others.
 func (l *Link) ordered() bool {
-	return l.Order != nil || l.Definition != nil && l.Definition.Threads
+	return l.Order != nil || l.threads()
+}
+
+// threads reports whether the link's deliveries of one thread wait for each other.
+func (l *Link) threads() bool {
+	d := l.Definition
+	return d != nil && d.Threads && (d.Threaded == nil || l.Settings != nil && d.Threaded(l.Settings))
 }
 
 // drain is what Lost waits for.

@@ -389,6 +389,35 @@ func TestThreadsKeepOrderAndReferences(t *testing.T) {
 	})
 }
 
+// Links whose settings use no threads send side by side, whatever their integration can do.
+func TestThreadedNarrowsThreads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &partner{def: integration.Definition{Threads: true, Threaded: func(settings any) bool { return settings == "acme/threaded" }}}
+		p.answer = func(context.Context, *integration.Delivery) integration.Result {
+			time.Sleep(time.Second)
+			res := integration.Delivered()
+			res.Reference = "message"
+			return res
+		}
+		r := newRig(t, p)
+		for _, name := range []string{"acme/threaded", "acme/alone"} {
+			l, began := r.link(name), time.Now()
+			for range 3 {
+				r.accept(`{"thread":"one"}`, l)
+			}
+			time.Sleep(time.Minute)
+			sent := p.sent()[len(p.sent())-3:]
+			// One after the other takes two seconds; a lane that begins sends two at a time.
+			if last := sent[2].at.Sub(began); (last >= 2*time.Second) != (name == "acme/threaded") {
+				t.Errorf("%s: the last of three was sent after %v", name, last)
+			}
+			if (sent[2].reference == "message") != (name == "acme/threaded") {
+				t.Errorf("%s: the reference is %q", name, sent[2].reference)
+			}
+		}
+	})
+}
+
 func TestMaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, &partner{answer: failing503})

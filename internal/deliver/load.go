@@ -217,9 +217,9 @@ func (e *Engine) pushLoaded(l *lane, c *store.Claimed, now time.Time) {
 		lane: l, delivery: c.Delivery, event: &event, revision: c.Revision, queued: true, committed: true,
 		attempts: c.Attempts, used: c.Used, turn: c.Thread, ready: now,
 	}
-	if d := l.link.Definition; d != nil && d.Threads {
+	if l.link.threads() {
 		if it.thread = c.Thread; l.link.Order != nil {
-			it.thread = e.o.Catalog.Thread(&event, d)
+			it.thread = e.o.Catalog.Thread(&event, l.link.Definition)
 		}
 	}
 	if it.turn != "" {

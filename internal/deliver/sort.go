@@ -62,7 +62,7 @@ func (e *Engine) sortAll(ctx context.Context, l *lane, link *Link, reordered boo
 			bytes += len(c.Event.Payload)
 			turn, wrong := e.misplaced(link, c)
 			if !wrong && reordered && c.Attempts > 0 && turn != "" && (link.Order == nil || link.Order.OnFailure == patchbay.OnFailureSkip) {
-				turn, wrong = "", !link.Definition.Threads // it need not keep the others waiting any more
+				turn, wrong = "", !link.threads() // it need not keep the others waiting any more
 			}
 			if wrong {
 				c.Queued.Thread = turn
