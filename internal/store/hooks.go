@@ -62,9 +62,9 @@ type Hooks interface {
 	Hook(ctx context.Context, id patchbay.HookID) (*Hook, error)
 	// Hooks lists hooks, the newest first, without their bodies.
 	Hooks(ctx context.Context, f HookFilter) ([]Hook, error)
-	// PendingHooks returns hooks that are pending and were received before a time, the oldest first: those of a node that
-	// died, or of an earlier run.
-	PendingHooks(ctx context.Context, before time.Time, limit int) ([]Hook, error)
+	// PendingHooks returns hooks that are pending, were received before a time and have a higher identifier than after, the
+	// lowest first and with their bodies: those of a node that died, or of an earlier run, and those that must be read again.
+	PendingHooks(ctx context.Context, before time.Time, after patchbay.HookID, limit int) ([]Hook, error)
 }
 
 // The changes that connections and sessions make known.
