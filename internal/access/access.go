@@ -52,7 +52,7 @@ func (c *Caller) May(p Permission) bool {
 // Require returns a forbidden error unless the caller has the permission.
 func (c *Caller) Require(p Permission) error {
 	if !c.May(p) {
-		return patchbay.Errorf(patchbay.CodeForbidden, "this key does not have the permission %q", p)
+		return patchbay.Errorf(patchbay.CodeForbidden, "this %s does not have the permission %q", c.credential(), p)
 	}
 	return nil
 }
@@ -60,13 +60,21 @@ func (c *Caller) Require(p Permission) error {
 // Reach returns a forbidden error unless the scope, which the request names, lies at or below the caller's.
 func (c *Caller) Reach(s patchbay.Scope) error {
 	if c == nil || !c.Scope.Contains(s) {
-		return patchbay.Errorf(patchbay.CodeForbidden, "this key reaches %q and what is below it, not %q", c.scope(), s)
+		return patchbay.Errorf(patchbay.CodeForbidden, "this %s reaches %q and what is below it, not %q", c.credential(), c.scope(), s)
 	}
 	return nil
 }
 
 // Sees reports whether something that lies in the scope exists for the caller. What it does not see is "not found".
 func (c *Caller) Sees(s patchbay.Scope) bool { return c != nil && c.Scope.Contains(s) }
+
+// credential is what the caller came with, in errors.
+func (c *Caller) credential() string {
+	if c != nil && c.Session != 0 {
+		return "session"
+	}
+	return "key"
+}
 
 func (c *Caller) scope() patchbay.Scope {
 	if c == nil {

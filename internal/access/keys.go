@@ -129,6 +129,16 @@ func (k *Keys) Lookup(token string) (*Caller, error) {
 	return &found.caller, nil
 }
 
+// ByID returns who calls with a key, for sessions that stand on it; false when it was deleted or has expired.
+func (k *Keys) ByID(id patchbay.KeyID) (*Caller, bool) {
+	for _, e := range *k.byHash.Load() {
+		if e.ID == id {
+			return &e.caller, e.ExpiresAt.IsZero() || k.now().Before(e.ExpiresAt)
+		}
+	}
+	return nil, false
+}
+
 var errUnknownKey = &patchbay.Error{Code: patchbay.CodeUnauthorized, Message: "this API key is not known here: it is mistyped, or was deleted"}
 
 // Create makes a key at or below the caller's scope. The caller needs Admin, which includes every permission that the

@@ -70,6 +70,11 @@ type Config struct {
 
 	SentryDSN patchbay.Secret `name:"sentry-dsn" env:"PATCHBAY_SENTRY_DSN,SENTRY_DSN,INTEGRATION_SENTRY_DSN" placeholder:"URL" help:"Report errors to this Sentry project, without payloads, settings and other secrets. Default: nowhere."`
 
+	PortalName   string   `name:"portal-name" env:"PATCHBAY_PORTAL_NAME" placeholder:"NAME" help:"Your product's name, on the pages that your customers see."`
+	PortalAccent string   `name:"portal-accent" env:"PATCHBAY_PORTAL_ACCENT" placeholder:"#RRGGBB" help:"The colour of buttons and links on these pages."`
+	PortalLogo   string   `name:"portal-logo" env:"PATCHBAY_PORTAL_LOGO" placeholder:"URL" help:"Address of a picture that stands at the top of these pages."`
+	PortalFrames []string `name:"portal-frames" env:"PATCHBAY_PORTAL_FRAMES" placeholder:"ORIGIN" help:"Origin whose pages may show these pages in a frame, such as https://app.example.com; can be repeated. Default: none."`
+
 	Integrations Integrations `name:"integrations" env:"PATCHBAY_INTEGRATIONS" placeholder:"KEY.SETTING=VALUE" help:"The operator's settings of an integration, such as email.host=smtp.example.com; can be repeated."`
 	NATS         NATS         `name:"nats" env:"PATCHBAY_NATS" placeholder:"NAME.SETTING=VALUE" help:"NATS JetStream that events are taken from, such as orders.url=nats://broker:4222 and orders.stream=ORDERS; can be repeated."`
 	Outbox       Outbox       `name:"outbox" env:"PATCHBAY_OUTBOX" placeholder:"URL|NAME.SETTING=VALUE" help:"PostgreSQL database of your product with an outbox that events are taken from; can be repeated."`
@@ -127,7 +132,7 @@ func (c Config) Warnings() []string {
 // Validate refuses what cannot work. Its errors name the setting and say what to write instead.
 func (c Config) Validate() error {
 	c = c.WithDefaults()
-	for _, check := range []func() error{c.checkListen, c.checkDatabase, c.checkURLs, c.checkRetention, c.checkSources, c.checkRest} {
+	for _, check := range []func() error{c.checkListen, c.checkDatabase, c.checkURLs, c.checkRetention, c.checkPortal, c.checkSources, c.checkRest} {
 		if err := check(); err != nil {
 			return err
 		}

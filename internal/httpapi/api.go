@@ -107,6 +107,10 @@ type Options struct {
 	Keys       Keys
 	// Jobs is nil where the database keeps none; its routes say so.
 	Jobs Jobs
+	// Portals is nil where there are none; then there is no such route.
+	Portals Portals
+	// Pages are nil where there are none.
+	Pages Pages
 	// Access says who calls.
 	Access *access.Authenticator
 	// Integrations are listed in this order.
@@ -197,6 +201,9 @@ func (a *api) prepare() error {
 	a.deliveryRoutes()
 	a.jobRoutes()
 	a.keyRoutes()
+	if a.Portals != nil {
+		a.portalRoutes()
+	}
 	if a.Stats != nil {
 		a.statsRoutes()
 	}
@@ -214,11 +221,16 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer a.logged(tw, r, time.Now())
 	defer a.recovered(tw, r)
 	w.Header()["X-Content-Type-Options"] = nosniff
+	page := a.Pages != nil && a.Pages.Serves(r)
 	if a.Development {
-		if err := a.guard(r); err != nil {
+		if err := a.guard(r, page); err != nil {
 			a.fail(tw, r, err)
 			return
 		}
+	}
+	if page {
+		a.Pages.ServeHTTP(tw, r)
+		return
 	}
 	a.router.serve(tw, r)
 }

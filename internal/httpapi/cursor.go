@@ -44,6 +44,7 @@ const (
 	cursorDeliveries   = 'd'
 	cursorLinks        = 'l'
 	cursorKeys         = 'k'
+	cursorPortals      = 'p'
 	cursorTypes        = 't'
 	cursorIntegrations = 'i'
 	cursorJobs         = 'j'

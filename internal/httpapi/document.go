@@ -60,6 +60,7 @@ func newDocument(a *api) *document {
 			{Name: tagStats, Description: "How it went, and what is going on."},
 			{Name: tagJobs, Description: "Things that are done to many deliveries or events, and erasing."},
 			{Name: tagKeys, Description: "Who may call, and what they may do."},
+			{Name: tagPortal, Description: "Pages on which a customer sets up links, for one scope and one user."},
 			{Name: tagOperators, Description: "For those who run the installation."},
 		},
 	}
@@ -83,6 +84,7 @@ const (
 	tagDeliveries   = "Deliveries"
 	tagStats        = "Statistics"
 	tagKeys         = "Keys"
+	tagPortal       = "Portal"
 	tagJobs         = "Jobs"
 	tagOperators    = "Operators"
 )

@@ -16,8 +16,9 @@ import (
 //
 //   - by name: a page whose host's address changes to 127.0.0.1 (DNS rebinding) still names its host;
 //   - by a request across origins, which browsers mark;
-//   - by a form, or a fetch that looks like one: those cannot send JSON without asking first.
-func (a *api) guard(r *http.Request) error {
+//   - by a form, or a fetch that looks like one: those cannot send JSON without asking first. Our own pages have forms,
+//     which they guard themselves.
+func (a *api) guard(r *http.Request, page bool) error {
 	if !loopback(r.Host) {
 		return patchbay.Errorf(patchbay.CodeForbidden,
 			"development mode answers only calls to this machine by a loopback name, such as localhost, not %q: run it without --dev for anything else", clip(r.Host))
@@ -32,7 +33,7 @@ func (a *api) guard(r *http.Request) error {
 	if r.Header.Get("Sec-Fetch-Site") == "cross-site" {
 		return patchbay.Errorf(patchbay.CodeForbidden, "development mode refuses calls from pages of other sites")
 	}
-	if r.ContentLength != 0 && !jsonType(r.Header.Get("Content-Type")) {
+	if !page && r.ContentLength != 0 && !jsonType(r.Header.Get("Content-Type")) {
 		return patchbay.Errorf(patchbay.CodeInvalidRequest, "development mode takes JSON only, because a web page elsewhere cannot send that unasked: add the header \"Content-Type: application/json\"")
 	}
 	return nil
