@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -89,11 +91,11 @@ type storedCredentials struct {
 	Fill             map[string]string `json:"fill,omitempty"`
 }
 
-// EncodeCredentials writes credentials in the open. What it returns is to be sealed.
+// EncodeCredentials writes credentials in the open, equal ones equally. What it returns is to be sealed.
 func EncodeCredentials(c *patchbay.Credentials) ([]byte, error) {
 	return json.Marshal(storedCredentials{
 		Access: c.Access.Reveal(), Refresh: c.Refresh.Reveal(), TokenSecret: c.TokenSecret.Reveal(), Type: c.Type,
-		ExpiresAt: c.ExpiresAt, RefreshExpiresAt: c.RefreshExpiresAt, Extra: revealed(c.Extra), Fill: revealed(c.Fill),
+		ExpiresAt: c.ExpiresAt.UTC(), RefreshExpiresAt: c.RefreshExpiresAt.UTC(), Extra: revealed(c.Extra), Fill: revealed(c.Fill),
 	})
 }
 
@@ -127,6 +129,62 @@ func hidden(in map[string]string) map[string]patchbay.Secret {
 	out := make(map[string]patchbay.Secret, len(in))
 	for k, v := range in {
 		out[k] = patchbay.Secret(v)
+	}
+	return out
+}
+
+// SealCredentials writes credentials as stores keep them. s may be nil.
+func SealCredentials(ctx context.Context, s Sealer, id patchbay.ConnectionID, c *patchbay.Credentials) ([]byte, error) {
+	plain, err := EncodeCredentials(c)
+	if err != nil {
+		return nil, err
+	}
+	return SealColumn(ctx, s, ConnectionPlace(id), plain)
+}
+
+// OpenCredentials reads what SealCredentials wrote. s may be nil when it was nil then.
+func OpenCredentials(ctx context.Context, s Sealer, id patchbay.ConnectionID, stored []byte) (patchbay.Credentials, error) {
+	plain, err := OpenColumn(ctx, s, ConnectionPlace(id), stored)
+	if err != nil {
+		return patchbay.Credentials{}, err
+	}
+	return DecodeCredentials(plain)
+}
+
+// SameCredentials reports whether stored credentials are these. Those that cannot be opened are not.
+func SameCredentials(ctx context.Context, s Sealer, id patchbay.ConnectionID, stored []byte, c *patchbay.Credentials) (bool, error) {
+	plain, err := OpenColumn(ctx, s, ConnectionPlace(id), stored)
+	if errors.Is(err, ErrSealed) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	given, err := EncodeCredentials(c)
+	return bytes.Equal(plain, given), err
+}
+
+// RefreshBy returns when a connection's access token ends, if a new one can be had without its owner; otherwise zero. See
+// ConnectionFilter.ExpiresBefore.
+func RefreshBy(c *patchbay.Connection) time.Time {
+	if c.Credentials.Refresh == "" || c.State == patchbay.ConnectionNeedsReauth {
+		return time.Time{}
+	}
+	return c.Credentials.ExpiresAt
+}
+
+// TakeRefreshed takes over into a stored connection what SaveRefreshed replaces.
+func TakeRefreshed(stored, c *patchbay.Connection) {
+	stored.Credentials, stored.Grants, stored.Data = c.Credentials, c.Grants, c.Data
+	stored.State, stored.StateReason, stored.CheckedAt = c.State, c.StateReason, c.CheckedAt
+	stored.Revision++
+}
+
+// Ancestors returns a scope and every one above it, "" included.
+func Ancestors(s patchbay.Scope) []string {
+	out := []string{string(s)}
+	for up, ok := s.Parent(); ok; up, ok = up.Parent() {
+		out = append(out, string(up))
 	}
 	return out
 }

@@ -189,6 +189,23 @@ func ResealLink(ctx context.Context, s Sealer, id patchbay.LinkID, revision int,
 	return again, true, err
 }
 
+// SealedInLink returns what is sealed in the document of a link; nil when its secrets stand in the open.
+func SealedInLink(raw []byte) ([]byte, error) {
+	doc, err := readLinkDocument(raw)
+	if err != nil {
+		return nil, err
+	}
+	return doc.Sealed, nil
+}
+
+// SealedInColumn returns what is sealed in what SealColumn wrote; nil when it stands in the open.
+func SealedInColumn(stored []byte) []byte {
+	if len(stored) == 0 || stored[0] != columnSealed {
+		return nil
+	}
+	return stored[1:]
+}
+
 // What stands before the bytes of a column that is sealed where there is a Sealer.
 const (
 	columnOpen   = 0

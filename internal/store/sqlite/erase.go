@@ -295,11 +295,11 @@ func (s *Store) linksOf(ctx context.Context, tenant string) (ids []int64, more b
 			if n := len(ids); n > 0 && ids[n-1] == id {
 				continue
 			}
-			l, err := decodeLink(st.raw(1))
+			scope, err := store.LinkScope(st.raw(1))
 			if err != nil {
 				return err
 			}
-			if l.Scope.Tenant() != tenant {
+			if scope.Tenant() != tenant {
 				continue
 			}
 			if len(ids) == pruneRows {

@@ -64,7 +64,10 @@ func (s *Store) Export(ctx context.Context, part store.Part, from string, limit 
 		err = s.read(ctx, func(c *conn) error { return exportLanes(c, out) })
 	default:
 		run := map[store.Part]func(*conn, *store.Chunk, string, int) error{
-			store.PartLinks: exportLinkRevisions, store.PartEvents: s.exportEvents, store.PartThreads: exportThreadReferences,
+			store.PartLinks: func(c *conn, out *store.Chunk, from string, limit int) error {
+				return s.exportLinkRevisions(ctx, c, out, from, limit)
+			},
+			store.PartEvents: s.exportEvents, store.PartThreads: exportThreadReferences,
 			store.PartJobs: exportAllJobs, store.PartSamples: exportAllSamples,
 		}[part]
 		if run == nil {
@@ -124,7 +127,7 @@ func exportLanes(c *conn, out *store.Chunk) error {
 	})
 }
 
-func exportLinkRevisions(c *conn, out *store.Chunk, from string, limit int) error {
+func (s *Store) exportLinkRevisions(ctx context.Context, c *conn, out *store.Chunk, from string, limit int) error {
 	at, err := ints(from, 2)
 	if err != nil {
 		return err
@@ -134,7 +137,7 @@ func exportLinkRevisions(c *conn, out *store.Chunk, from string, limit int) erro
 		return err
 	}
 	err = st.bind(1, at[0]).bind(2, at[1]).bind(3, int64(limit)).rows(func() error {
-		l, err := decodeLink(st.raw(2))
+		l, err := s.linkOf(ctx, st)
 		if err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -10,35 +9,9 @@ import (
 	"github.com/patchbay/patchbay/internal/store"
 )
 
-// storedLink is a link as it is written. The JSON of patchbay.Link leaves the previous secret out, on purpose.
-type storedLink struct {
-	*patchbay.Link
-	PreviousValue string `json:"previous_value,omitempty"`
-}
-
-func encodeLink(l *patchbay.Link) (string, error) {
-	x := storedLink{Link: l}
-	if l.Previous != nil {
-		x.PreviousValue = l.Previous.Value.Reveal()
-	}
-	b, err := json.Marshal(x)
-	return string(b), err
-}
-
-func decodeLink(raw []byte) (*patchbay.Link, error) {
-	x := storedLink{Link: &patchbay.Link{}}
-	if err := json.Unmarshal(raw, &x); err != nil {
-		return nil, fmt.Errorf("a link in the database cannot be read: %w", err)
-	}
-	if x.Previous != nil {
-		x.Previous.Value = patchbay.Secret(x.PreviousValue)
-	}
-	return x.Link, nil
-}
-
 // SaveLink stores a revision; see store.Links.
 func (s *Store) SaveLink(ctx context.Context, l *patchbay.Link) error {
-	data, err := encodeLink(l)
+	data, err := store.EncodeLink(ctx, s.o.Sealer, l)
 	if err != nil {
 		return fmt.Errorf("the link %s cannot be written: %w", l.ID, err)
 	}
@@ -57,7 +30,7 @@ func (s *Store) SaveLink(ctx context.Context, l *patchbay.Link) error {
 		if err != nil {
 			return err
 		}
-		err = st.bind(1, int64(l.ID)).bind(2, int64(l.Revision)).bindText(3, data).run()
+		err = st.bind(1, int64(l.ID)).bind(2, int64(l.Revision)).bindText(3, string(data)).run()
 		if constraint(err) {
 			return fmt.Errorf("the link %s has been deleted: %w", l.ID, store.ErrConflict)
 		}
@@ -105,7 +78,7 @@ func (s *Store) DeleteLink(ctx context.Context, id patchbay.LinkID, _ time.Time)
 // AllLinks returns the current revision of every link; see store.Links.
 func (s *Store) AllLinks(ctx context.Context) (out []patchbay.Link, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		st, err := c.prepare("SELECT data FROM link INDEXED BY link_ended WHERE ended IS NULL ORDER BY id")
+		st, err := c.prepare("SELECT id, revision, data FROM link INDEXED BY link_ended WHERE ended IS NULL ORDER BY id")
 		if err != nil {
 			return err
 		}
@@ -115,7 +88,7 @@ func (s *Store) AllLinks(ctx context.Context) (out []patchbay.Link, err error) {
 			if err != nil || !row {
 				return err
 			}
-			l, err := decodeLink(st.raw(0))
+			l, err := s.linkOf(ctx, st)
 			if err != nil {
 				return err
 			}
@@ -125,14 +98,19 @@ func (s *Store) AllLinks(ctx context.Context) (out []patchbay.Link, err error) {
 	return out, err
 }
 
+// linkOf reads a row of id, revision and data.
+func (s *Store) linkOf(ctx context.Context, st *stmt) (*patchbay.Link, error) {
+	return store.DecodeLinkAt(ctx, s.o.Sealer, patchbay.LinkID(st.int(0)), int(st.int(1)), st.raw(2))
+}
+
 // LinkNow returns the current revision of a link; see store.Links.
 func (s *Store) LinkNow(ctx context.Context, id patchbay.LinkID) (*patchbay.Link, error) {
-	return s.oneLink(ctx, "SELECT data FROM link INDEXED BY link_ended WHERE ended IS NULL AND id = ?", int64(id))
+	return s.oneLink(ctx, "SELECT id, revision, data FROM link INDEXED BY link_ended WHERE ended IS NULL AND id = ?", int64(id))
 }
 
 // LinkRevision returns a link as it was; see store.Links.
 func (s *Store) LinkRevision(ctx context.Context, id patchbay.LinkID, revision int) (*patchbay.Link, error) {
-	return s.oneLink(ctx, "SELECT data FROM link WHERE id = ? AND revision = ?", int64(id), int64(revision))
+	return s.oneLink(ctx, "SELECT id, revision, data FROM link WHERE id = ? AND revision = ?", int64(id), int64(revision))
 }
 
 func (s *Store) oneLink(ctx context.Context, query string, arguments ...int64) (l *patchbay.Link, err error) {
@@ -152,7 +130,7 @@ func (s *Store) oneLink(ctx context.Context, query string, arguments ...int64) (
 		if !row {
 			return store.ErrNotFound
 		}
-		l, err = decodeLink(st.raw(0))
+		l, err = s.linkOf(ctx, st)
 		return err
 	})
 	return l, err

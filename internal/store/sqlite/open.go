@@ -134,7 +134,7 @@ func check(c *conn) error {
 	checks := []string{"PRAGMA quick_check(1)"}
 	if pages*pageSize > wholeCheckBelow {
 		checks = checks[:0]
-		for _, table := range []string{"sqlite_schema", "node", "meta", "lane", "link", "event_type", "api_key"} {
+		for _, table := range []string{"sqlite_schema", "node", "meta", "lane", "link", "event_type", "api_key", "connection"} {
 			checks = append(checks, "PRAGMA quick_check("+table+")")
 		}
 	}
@@ -186,7 +186,7 @@ func highestID(c *conn) (int64, error) {
 	for _, sql := range []string{
 		"SELECT max(id) FROM attempt", "SELECT max(delivery) FROM queue", "SELECT max(id) FROM link",
 		"SELECT max(ended) FROM link", "SELECT max(id) FROM api_key", "SELECT max(drop_before) FROM lane",
-		"SELECT max(floor) FROM node",
+		"SELECT max(floor) FROM node", "SELECT max(id) FROM connection", "SELECT max(id) FROM session", "SELECT max(id) FROM hook",
 	} {
 		n, err := c.number(sql)
 		if err != nil {

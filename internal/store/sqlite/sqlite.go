@@ -35,6 +35,8 @@ type Options struct {
 	// OnCommit, when not nil, is told of every transaction that wrote something: how long it took, and how many events
 	// and results were in it. It is called by the writer and must not block.
 	OnCommit func(took time.Duration, held int)
+	// Sealer hides secrets; nil leaves them in the open.
+	Sealer store.Sealer
 
 	limits limits
 }
