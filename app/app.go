@@ -29,6 +29,7 @@ import (
 	"github.com/patchbay/patchbay/internal/links"
 	"github.com/patchbay/patchbay/internal/obs"
 	"github.com/patchbay/patchbay/internal/outbound"
+	"github.com/patchbay/patchbay/internal/session"
 	"github.com/patchbay/patchbay/internal/stats"
 	"github.com/patchbay/patchbay/internal/store"
 	"github.com/patchbay/patchbay/internal/stream"
@@ -71,18 +72,19 @@ type App struct {
 
 	store store.Store
 	// member is nil where the database is not shared; self is this node.
-	member  *cluster.Member
-	self    store.Node
-	engine  *deliver.Engine
-	links   *links.Service
-	ingest  *ingest.Service
-	keys    *access.Keys
-	jobs    *jobs.Service
-	types   *eventtypes.Service
-	catalog *catalog.Catalog
-	hub     *stream.Hub
-	metrics *obs.Metrics
-	stats   *stats.Service
+	member   *cluster.Member
+	self     store.Node
+	engine   *deliver.Engine
+	links    *links.Service
+	ingest   *ingest.Service
+	keys     *access.Keys
+	sessions *session.Service
+	jobs     *jobs.Service
+	types    *eventtypes.Service
+	catalog  *catalog.Catalog
+	hub      *stream.Hub
+	metrics  *obs.Metrics
+	stats    *stats.Service
 	// counting is stats, for the database's writer, which is there before it.
 	counting atomic.Pointer[stats.Service]
 	handler  http.Handler
@@ -190,6 +192,7 @@ func (a *App) openServices(ctx context.Context) error {
 	cell := access.Cell{Serves: a.config.Serves}
 	a.links = links.New(links.Options{
 		Store: a.store, Engine: a.engine, Integrations: a.integrations, Configs: configs, Log: a.log, Now: a.o.Now, Cell: cell,
+		Catalog: rendering{a.catalog}, Client: client, PublicURL: a.config.PublicURL,
 	})
 	deliveries := deliver.NewService(a.engine, a.links.Revision)
 	a.ingest = ingest.New(ingest.Options{
@@ -200,6 +203,9 @@ func (a *App) openServices(ctx context.Context) error {
 	if a.keys, err = access.NewKeys(ctx, a.store, a.store.NewID, a.o.Now); err != nil {
 		return err
 	}
+	if err := a.openSessions(cell); err != nil {
+		return err
+	}
 	a.openJobs(deliveries)
 	a.types = eventtypes.New(a.catalog, a.store)
 	routes := httpapi.Options{
@@ -207,7 +213,7 @@ func (a *App) openServices(ctx context.Context) error {
 		Access: access.NewAuthenticator(access.AuthenticatorOptions{
 			Keys: a.keys, SigningKey: a.config.SigningKey, Development: a.config.Dev, Now: a.o.Now,
 		}),
-		Stats: a.statsRoutes(), Jobs: a.jobRoutes(),
+		Stats: a.statsRoutes(), Jobs: a.jobRoutes(), Portals: a.sessions,
 		Integrations: a.o.Integrations, Stream: a.hub, Metrics: a.metrics, Ready: a.ready, Nodes: a.nodes(), Log: a.log,
 		Development: a.config.Dev, CORSOrigins: a.config.CORSOrigin, TrustedProxies: a.config.TrustedProxies,
 		Version: a.o.Version, PublicURL: a.config.PublicURL, Stopping: a.stopping,

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/patchbay/patchbay"
@@ -27,6 +28,15 @@ func (r rendering) Title(e *patchbay.Event) string {
 		return t.Spec().Title
 	}
 	return e.Type
+}
+
+// Example returns an event type's key and example.
+func (r rendering) Example(name string) (string, json.RawMessage, bool) {
+	t := r.catalog.Type(name)
+	if t == nil {
+		return "", nil, false
+	}
+	return t.Key(), t.Spec().Example, true
 }
 
 // Render makes the event's message. An event whose type has left the catalog still reads as its type.

@@ -105,10 +105,11 @@ func (e *Engine) call(ctx context.Context, c *Call, wire *outbound.Attempt) (res
 		}
 		d.Body = body
 	}
-	if c.Test {
-		if t, ok := c.Link.Sender.(integration.Tester); ok {
-			return t.Test(ctx, d)
-		}
+	if c.Test && c.Link.Tester != nil {
+		return c.Link.Tester.Test(ctx, d)
+	}
+	if c.Link.Sender == nil {
+		return integration.Misconfigured("the integration %s only receives", c.Link.Integration)
 	}
 	return checked(c.Link.Sender.Send(ctx, d))
 }

@@ -56,7 +56,10 @@ type limits struct{ laneReady, readyBytes, hostCap, unrecorded int }
 type Link struct {
 	*patchbay.Link
 	Definition *integration.Definition
-	Sender     integration.Sender
+	// Sender is nil for links of integrations that only receive: no event is routed to them.
+	Sender integration.Sender
+	// Tester is nil where a test sends an event.
+	Tester integration.Tester
 	// Settings is what Definition.Decode returned, Secrets every secret text in them, Redactor what hides those.
 	Settings any
 	Secrets  []string

@@ -8,7 +8,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -62,7 +61,7 @@ type Links interface {
 	RotateSecret(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*links.View, error)
 	Test(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*links.TestResult, error)
 	// TestSettings tries settings that belong to no link.
-	TestSettings(ctx context.Context, c *access.Caller, integration string, settings json.RawMessage) (*links.TestResult, error)
+	TestSettings(ctx context.Context, c *access.Caller, integration string, d links.Draft) (*links.TestResult, error)
 }
 
 // Deliveries shows deliveries and what can be done with them.

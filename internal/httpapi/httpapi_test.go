@@ -151,11 +151,14 @@ func (f *fakeLinks) Test(_ context.Context, c *access.Caller, id patchbay.LinkID
 	return f.test(c, id)
 }
 
-func (f *fakeLinks) TestSettings(_ context.Context, c *access.Caller, key string, settings json.RawMessage) (*links.TestResult, error) {
+func (f *fakeLinks) TestSettings(_ context.Context, c *access.Caller, key string, d links.Draft) (*links.TestResult, error) {
 	if f.testSettings == nil {
 		return nil, errUnexpected
 	}
-	return f.testSettings(c, key, settings)
+	if d.Connection != nil {
+		return nil, patchbay.Invalid("connection", "there is no connection %q", *d.Connection)
+	}
+	return f.testSettings(c, key, d.Settings)
 }
 
 type fakeDeliveries struct {

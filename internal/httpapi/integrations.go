@@ -85,8 +85,10 @@ type (
 	integrationListOutput struct{ Body page[*integrationView] }
 	integrationOutput     struct{ Body integrationView }
 	settingsInput         struct {
-		Settings   json.RawMessage `json:"settings,omitempty" doc:"As a link would have them; an object."`
-		Connection *string         `json:"connection,omitempty" doc:"Not supported yet."`
+		Settings   json.RawMessage  `json:"settings,omitempty" doc:"As a link would have them; an object."`
+		Connection *string          `json:"connection,omitempty" doc:"The connection to use." example:"con_00u9pskqz6ds9"`
+		Scope      *string          `json:"scope,omitempty" doc:"The scope of the link that there is to be. Default: the key's own." example:"acme/repos/1"`
+		Link       *patchbay.LinkID `json:"link,omitempty" doc:"A stored link that is being changed: masks in the settings stand for its values."`
 	}
 	testIntegrationInput struct {
 		ByKey
@@ -122,11 +124,9 @@ func (a *api) testIntegration(ctx context.Context, c *access.Caller, in *testInt
 	if _, err := a.integration(in.Key); err != nil {
 		return nil, err
 	}
-	if in.Body.Connection != nil {
-		return nil, patchbay.Invalid("connection", "connections are not supported yet: send settings alone")
-	}
-	var r *links.TestResult
-	r, err := a.Links.TestSettings(ctx, c, in.Key, notNull(in.Body.Settings))
+	r, err := a.Links.TestSettings(ctx, c, in.Key, links.Draft{
+		Settings: notNull(in.Body.Settings), Connection: in.Body.Connection, Scope: in.Body.Scope, Link: in.Body.Link,
+	})
 	if err != nil {
 		return nil, err
 	}

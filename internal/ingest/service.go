@@ -305,7 +305,8 @@ func (s *Service) supported(t *catalog.Type) func(string) bool {
 	}
 	takes := map[string]bool{}
 	for key, i := range s.o.Integrations {
-		takes[key] = Takes(i.Definition(), t)
+		_, sends := i.(integration.Sender)
+		takes[key] = sends && Takes(i.Definition(), t)
 	}
 	f := func(key string) bool { return takes[key] }
 	s.supports.Store(t, f)

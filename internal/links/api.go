@@ -28,6 +28,8 @@ type Input struct {
 	Concurrency *int                  `json:"concurrency,omitempty" minimum:"0" maximum:"256" doc:"How many deliveries at most are sent at the same time. Default: 16."`
 	Rate        *float64              `json:"rate,omitempty" minimum:"0" doc:"How many attempts at most a second; 0 is no limit."`
 	Order       *patchbay.OrderPolicy `json:"order,omitempty" doc:"Keeps deliveries in the order in which their events were accepted. null: no order."`
+	// Base is, in a preview, the stored link whose values masks in the settings stand for.
+	Base patchbay.LinkID `json:"-"`
 }
 
 // View is a link as the API shows it: secrets masked.

@@ -43,8 +43,12 @@ func apply(l *patchbay.Link, in *Input, clear []string) error {
 		}
 		l.Events = patterns
 	}
-	if in.Connection != nil && *in.Connection != "" {
-		return patchbay.Invalid("connection", "there is no connection %q", clip(*in.Connection))
+	if in.Connection != nil {
+		id, err := parseConnection(*in.Connection)
+		if err != nil {
+			return err
+		}
+		l.Connection = id
 	}
 	for _, f := range []struct {
 		path  string
@@ -82,6 +86,17 @@ func apply(l *patchbay.Link, in *Input, clear []string) error {
 		l.Visible = *in.Visible
 	}
 	return applyLane(l, in)
+}
+
+// parseConnection reads the identifier of a connection; "" is none.
+func parseConnection(text string) (id patchbay.ConnectionID, err error) {
+	if text == "" {
+		return 0, nil
+	}
+	if id.UnmarshalText([]byte(text)) != nil {
+		return 0, noConnection(text)
+	}
+	return id, nil
 }
 
 // parseEvents checks patterns and drops those that repeat another.

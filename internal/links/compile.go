@@ -25,11 +25,19 @@ type compiled struct {
 	events *counter
 	// keys counts events on which the order's key could not be evaluated.
 	keys *counter
+
+	integration integration.Integration
+	// settings is what Definition.Decode returned.
+	settings any
+	// receives says that the partner calls in over the link.
+	receives bool
+	// target is the place at the partner that the link leads to; see integration.Targeter.
+	target string
 }
 
 // compile makes a link ready. It checks everything that saving checks but the settings' Spec, which has been applied.
 func (s *Service) compile(l *patchbay.Link) (*compiled, error) {
-	sender, def, err := s.integration(l.Integration)
+	i, def, err := s.integration(l.Integration)
 	if err != nil {
 		return nil, err
 	}
@@ -38,9 +46,11 @@ func (s *Service) compile(l *patchbay.Link) (*compiled, error) {
 		return nil, err
 	}
 	d := &deliver.Link{
-		Link: l, Definition: def, Sender: sender, Settings: settings, Secrets: def.Settings.Secrets(l.Settings),
+		Link: l, Definition: def, Settings: settings, Secrets: def.Settings.Secrets(l.Settings),
 		Config: s.o.Configs[l.Integration], Host: destination(def.Settings, l.Settings),
 	}
+	d.Sender, _ = i.(integration.Sender)
+	d.Tester, _ = i.(integration.Tester)
 	if l.Previous != nil {
 		d.Secrets = append(d.Secrets, l.Previous.Value.Reveal())
 	}
@@ -52,7 +62,7 @@ func (s *Service) compile(l *patchbay.Link) (*compiled, error) {
 	if !l.Enabled {
 		r.State = patchbay.LinkDisabled
 	}
-	if t, ok := sender.(integration.Targeter); ok {
+	if t, ok := i.(integration.Targeter); ok {
 		r.Target = t.Target(settings)
 	}
 	if l.Filter != "" {
@@ -69,7 +79,10 @@ func (s *Service) compile(l *patchbay.Link) (*compiled, error) {
 			return body.Eval(&route.Event{Event: e, Names: []string{e.Type}})
 		}
 	}
-	c := &compiled{deliver: d, route: r, events: &counter{}, keys: &counter{}}
+	c := &compiled{
+		deliver: d, route: r, events: &counter{}, keys: &counter{}, integration: i, settings: settings, target: r.Target,
+		receives: receives(i, def, settings),
+	}
 	if l.Order != nil && l.Order.Key != "" {
 		key, err := route.CompileKey(l.Order.Key)
 		if err != nil {
@@ -86,18 +99,55 @@ func (s *Service) compile(l *patchbay.Link) (*compiled, error) {
 	return c, nil
 }
 
-// integration returns what a link needs of an integration.
-func (s *Service) integration(key string) (integration.Sender, *integration.Definition, error) {
+// receives reports whether a partner calls in over a link with these settings.
+func receives(i integration.Integration, def *integration.Definition, settings any) bool {
+	if _, ok := i.(integration.Receiver); !ok {
+		return false
+	}
+	return def.Hooked == nil || def.Hooked(settings)
+}
+
+// purpose refuses a link that has nothing to do.
+func (c *compiled) purpose(l *patchbay.Link) error {
+	if err := purpose(c.integration, l); err != nil {
+		return err
+	}
+	if len(l.Events) == 0 && !c.receives {
+		if c.deliver.Sender == nil {
+			return patchbay.Invalid("settings", "with these settings the link neither sends nor receives anything")
+		}
+		return noEvents()
+	}
+	return nil
+}
+
+// purpose refuses a link whose integration cannot do what it is for, whatever the settings.
+func purpose(i integration.Integration, l *patchbay.Link) error {
+	_, sends := i.(integration.Sender)
+	_, takes := i.(integration.Receiver)
+	switch {
+	case !sends && !takes:
+		return patchbay.Errorf(patchbay.CodeUnsupportedIntegration, "the integration %q neither sends nor receives events", l.Integration)
+	case !sends && len(l.Events) > 0:
+		return patchbay.Invalid("events", "the integration %q only receives, so no event goes over its links: leave events out", l.Integration)
+	case !takes && len(l.Events) == 0:
+		return noEvents()
+	}
+	return nil
+}
+
+func noEvents() error {
+	return patchbay.Invalid("events", "needs at least one pattern; * matches every event type")
+}
+
+// integration returns an integration and its definition.
+func (s *Service) integration(key string) (integration.Integration, *integration.Definition, error) {
 	i, ok := s.o.Integrations[key]
 	if !ok {
 		return nil, nil, patchbay.Errorf(patchbay.CodeUnsupportedIntegration,
 			"there is no integration %q; GET /integrations lists those that there are", clip(key))
 	}
-	sender, ok := i.(integration.Sender)
-	if !ok {
-		return nil, nil, patchbay.Errorf(patchbay.CodeUnsupportedIntegration, "the integration %q cannot send events", key)
-	}
-	return sender, i.Definition(), nil
+	return i, i.Definition(), nil
 }
 
 // at puts an error at a place in the request.
@@ -147,25 +197,37 @@ func hostPort(address string) string {
 	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
-// Adhoc makes a link that is not stored, for an inline call or a test of settings: only integration and settings are
-// in it. Unknown settings are ignored in inline calls and refused in tests.
+// Adhoc makes a link that is not stored, for an inline call: only integration and settings are in it.
 func (s *Service) Adhoc(key string, settings json.RawMessage, o integration.CheckOptions) (*deliver.Link, error) {
-	_, def, err := s.integration(key)
+	i, _, err := s.integration(key)
 	if err != nil {
 		return nil, err
 	}
-	checked, err := def.Settings.Check(settings, o)
-	if err != nil {
-		return nil, err
+	if _, ok := i.(integration.Sender); !ok {
+		return nil, patchbay.Errorf(patchbay.CodeUnsupportedIntegration, "the integration %q cannot send events", key)
 	}
-	c, err := s.compile(&patchbay.Link{
-		Integration: key, Reach: patchbay.ReachSubtree, Events: []patchbay.Pattern{"*"}, Settings: checked,
-		Enabled: true, State: patchbay.LinkActive,
-	})
+	c, err := s.provisional(&patchbay.Link{Integration: key}, settings, o)
 	if err != nil {
 		return nil, err
 	}
 	return c.deliver, nil
+}
+
+// provisional makes a link ready that is not stored.
+func (s *Service) provisional(l *patchbay.Link, settings json.RawMessage, o integration.CheckOptions) (*compiled, error) {
+	_, def, err := s.integration(l.Integration)
+	if err != nil {
+		return nil, err
+	}
+	o.Connected = l.Connection != 0
+	if l.Settings, err = def.Settings.Check(settings, o); err != nil {
+		return nil, err
+	}
+	l.Reach, l.Enabled, l.State = patchbay.ReachSubtree, true, patchbay.LinkActive
+	if l.Events == nil {
+		l.Events = []patchbay.Pattern{"*"}
+	}
+	return s.compile(l)
 }
 
 // Revision returns a link as it was, ready to send.
@@ -200,6 +262,9 @@ func (s *Service) summary(l *patchbay.Link, c *compiled) (short, long string) {
 	if l.Name != "" {
 		title = l.Name
 	}
+	if c != nil && c.receives && len(l.Events) == 0 {
+		return title, s.incoming(l, destination)
+	}
 	const shown = 3
 	events := make([]string, 0, shown)
 	for _, p := range l.Events[:min(len(l.Events), shown)] {
@@ -216,6 +281,24 @@ func (s *Service) summary(l *patchbay.Link, c *compiled) (short, long string) {
 		long += " in " + string(l.Scope)
 	}
 	return title, long + " → " + destination
+}
+
+// incoming describes a link that only receives: "github.push from acme/web → acme/teams/1".
+func (s *Service) incoming(l *patchbay.Link, from string) string {
+	what := "what happens"
+	if i, ok := s.o.Integrations[l.Integration]; ok {
+		if types := i.Definition().Types; len(types) > 0 {
+			what = types[0].Key
+			if more := len(types) - 1; more > 0 {
+				what += fmt.Sprintf(" and %d more", more)
+			}
+		}
+	}
+	into := string(l.Scope)
+	if into == "" {
+		into = "the whole installation"
+	}
+	return what + " from " + from + " → " + into
 }
 
 func clip(s string) string {

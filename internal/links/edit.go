@@ -14,6 +14,9 @@ import (
 // editTries bounds how often a change is made anew because another node changed the link at the same time.
 const editTries = 5
 
+// errUnchanged is what a change returns when there is nothing to store.
+var errUnchanged = errors.New("nothing changes")
+
 // edit changes a copy of a link, stores it as its next revision and makes it the current one. When another node has
 // changed the link and this one has not heard of it yet, the change is made to what the link is now.
 func (s *Service) edit(ctx context.Context, c *access.Caller, id patchbay.LinkID, ifMatch int,
@@ -47,7 +50,7 @@ func (s *Service) revision(id patchbay.LinkID) int {
 
 func (s *Service) editOnce(ctx context.Context, c *access.Caller, id patchbay.LinkID, ifMatch int,
 	change func(*patchbay.Link, *integration.Definition) (map[string]string, error)) (*View, error) {
-	current, _, err := s.findAnew(ctx, c, access.Manage, id)
+	current, known, err := s.findAnew(ctx, c, access.Manage, id)
 	if err != nil {
 		return nil, err
 	}
@@ -58,10 +61,18 @@ func (s *Service) editOnce(ctx context.Context, c *access.Caller, id patchbay.Li
 	if err != nil {
 		return nil, err
 	}
+	if current.State == patchbay.LinkDetaching && c != keeper {
+		return nil, patchbay.Errorf(patchbay.CodeConflict, "the link %s was deleted: its side at the partner is being taken down", id)
+	}
 	next := *current
 	next.Revision++
-	next.UpdatedAt = s.now().UTC().Truncate(time.Millisecond)
+	if c != keeper { // what the keeper notes down is no change of the link
+		next.UpdatedAt = s.now().UTC().Truncate(time.Millisecond)
+	}
 	made, err := change(&next, def)
+	if errors.Is(err, errUnchanged) {
+		return s.view(c, current, known), nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -69,10 +80,20 @@ func (s *Service) editOnce(ctx context.Context, c *access.Caller, id patchbay.Li
 	if err != nil {
 		return nil, err
 	}
+	if next.State != patchbay.LinkDetaching {
+		if err := compiled.purpose(&next); err != nil {
+			return nil, err
+		}
+	}
+	if compiled.receives && next.Hook == nil {
+		if next.Hook, err = newHook(); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.save(ctx, &next, compiled); err != nil {
 		return nil, err
 	}
-	v := s.view(&next, compiled)
+	v := s.view(c, &next, compiled)
 	v.Secrets = made
 	return v, nil
 }

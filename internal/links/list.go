@@ -49,7 +49,7 @@ func (s *Service) List(_ context.Context, c *access.Caller, f ListFilter) ([]Vie
 		s.mu.RLock()
 		compiled := s.links[l.ID]
 		s.mu.RUnlock()
-		v := s.view(l, compiled)
+		v := s.view(c, l, compiled)
 		if !c.Sees(l.Scope) { // inherited and visible: its title, not its settings
 			v.Settings, v.Filter, v.Body, v.Health, v.HookURL = json.RawMessage("{}"), nil, nil, nil, nil
 		}
@@ -88,7 +88,7 @@ func takesAll(ours, theirs []patchbay.Pattern) bool {
 }
 
 // view turns a link into what the API shows.
-func (s *Service) view(l *patchbay.Link, c *compiled) *View {
+func (s *Service) view(who *access.Caller, l *patchbay.Link, c *compiled) *View {
 	v := &View{
 		ID: l.ID, Integration: l.Integration, Scope: l.Scope, Reach: l.Reach, Events: l.Events, Settings: json.RawMessage("{}"),
 		Filter: optional(l.Filter), Body: optional(l.Body), Slot: optional(l.Slot), StateReason: optional(l.StateReason),
@@ -103,8 +103,17 @@ func (s *Service) view(l *patchbay.Link, c *compiled) *View {
 	if v.Concurrency == 0 {
 		v.Concurrency = patchbay.DefaultConcurrency
 	}
-	if !l.Enabled {
+	if !l.Enabled && l.State != patchbay.LinkDetaching {
 		v.State = patchbay.LinkDisabled
+	}
+	if l.Connection != 0 {
+		v.Connection = &l.Connection
+	}
+	if v.StateReason == nil {
+		v.StateReason = optional(s.trouble(l))
+	}
+	if who.May(access.Manage) && who.May(access.Secrets) && l.State != patchbay.LinkDetaching {
+		v.HookURL = optional(s.hookURL(l))
 	}
 	if c == nil {
 		return v

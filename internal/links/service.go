@@ -14,6 +14,7 @@ import (
 	"github.com/patchbay/patchbay/integration"
 	"github.com/patchbay/patchbay/internal/access"
 	"github.com/patchbay/patchbay/internal/deliver"
+	"github.com/patchbay/patchbay/internal/outbound"
 	"github.com/patchbay/patchbay/internal/route"
 	"github.com/patchbay/patchbay/internal/store"
 )
@@ -39,7 +40,22 @@ type Options struct {
 	Integrations map[string]integration.Integration
 	// Configs are the operator's settings by integration.
 	Configs map[string]json.RawMessage
-	Log     *slog.Logger
+	// Connections are the identities at partners that links may use; nil where there are none.
+	Connections Connections
+	// Catalog is what previews are made with; nil means that there are none.
+	Catalog Catalog
+	// Client is the guarded way out, for what is set up at partners and asked of them.
+	Client *outbound.Client
+	// PublicURL is where the world reaches this installation, without a slash at its end; "" when nobody has said so.
+	PublicURL string
+	// Kinds says which scopes are a team's or a user's.
+	Kinds Kinds
+	// Owns reports whether this node is the one that looks after a link's side at the partner; nil means that it is for
+	// every link.
+	Owns func(patchbay.LinkID) bool
+	// Raise tells the rest of the system that a link was detached; nil tells nobody.
+	Raise func(ctx context.Context, n deliver.Notice, l *patchbay.Link, short string) error
+	Log   *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Cell says whose links these are.
@@ -56,6 +72,8 @@ type Service struct {
 	mu     sync.RWMutex
 	links  map[patchbay.LinkID]*compiled
 	stored map[patchbay.LinkID]*patchbay.Link
+	tokens map[[32]byte]patchbay.LinkID // by the hash of their hooks' tokens
+	using  map[patchbay.ConnectionID]map[patchbay.LinkID]struct{}
 }
 
 // counter counts events on which an expression could not be evaluated.
@@ -75,7 +93,13 @@ func New(o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Service{o: o, now: o.Now, links: map[patchbay.LinkID]*compiled{}, stored: map[patchbay.LinkID]*patchbay.Link{}}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Service{
+		o: o, now: o.Now, links: map[patchbay.LinkID]*compiled{}, stored: map[patchbay.LinkID]*patchbay.Link{},
+		tokens: map[[32]byte]patchbay.LinkID{}, using: map[patchbay.ConnectionID]map[patchbay.LinkID]struct{}{},
+	}
 }
 
 // Load reads every link from the store. One that can no longer be used (its integration is gone) is kept, shown as
@@ -109,9 +133,14 @@ func (s *Service) put(ctx context.Context, l *patchbay.Link, c *compiled) error 
 	if before := s.links[l.ID]; before != nil {
 		c.events, c.keys = before.events, before.keys
 	}
+	s.reindex(s.stored[l.ID], l)
 	s.links[l.ID], s.stored[l.ID] = c, l
 	s.mu.Unlock()
-	if c.broken != "" {
+	switch {
+	case l.State == patchbay.LinkDetaching:
+		s.index.Remove(l.ID)
+		return s.o.Engine.RemoveLink(ctx, l.ID, patchbay.DeliveryID(s.o.Store.NewID(1)))
+	case c.broken != "":
 		s.index.Remove(l.ID)
 		return nil
 	}
@@ -149,25 +178,30 @@ func (s *Service) Create(ctx context.Context, c *access.Caller, in Input) (*View
 	if in.Integration == nil || *in.Integration == "" {
 		return nil, patchbay.Invalid("integration", "is required: the key of one of GET /integrations")
 	}
-	_, def, err := s.integration(*in.Integration)
+	i, def, err := s.integration(*in.Integration)
 	if err != nil {
 		return nil, err
 	}
 	now := s.now().UTC().Truncate(time.Millisecond)
 	l := &patchbay.Link{
 		ID: patchbay.LinkID(s.o.Store.NewID(1)), Integration: *in.Integration, Scope: c.Scope, Reach: patchbay.ReachSubtree,
-		Enabled: true, State: patchbay.LinkActive, Settings: json.RawMessage("{}"), CreatedAt: now, UpdatedAt: now, Revision: 1,
+		Events: []patchbay.Pattern{}, Enabled: true, State: patchbay.LinkActive, Settings: json.RawMessage("{}"),
+		CreatedAt: now, UpdatedAt: now, Revision: 1,
 	}
 	if err := apply(l, &in, nil); err != nil {
 		return nil, err
 	}
-	if len(l.Events) == 0 {
-		return nil, patchbay.Invalid("events", "needs at least one pattern; * matches every event type")
-	}
-	if err := s.place(c, l.Scope); err != nil {
+	if err := purpose(i, l); err != nil {
 		return nil, err
 	}
-	made, err := settle(def, l, in.Settings, false)
+	if err := s.place(c, def, l.Scope); err != nil {
+		return nil, err
+	}
+	con, err := s.connect(ctx, c, l)
+	if err != nil {
+		return nil, err
+	}
+	made, err := settle(def, l, in.Settings, false, con)
 	if err != nil {
 		return nil, err
 	}
@@ -175,26 +209,42 @@ func (s *Service) Create(ctx context.Context, c *access.Caller, in Input) (*View
 	if err != nil {
 		return nil, err
 	}
+	if err := compiled.purpose(l); err != nil {
+		return nil, err
+	}
+	if compiled.receives {
+		if l.Hook, err = newHook(); err != nil {
+			return nil, err
+		}
+		if signs(compiled, l, s.o.Configs[l.Integration]) {
+			made[hookSecret] = l.Hook.Secret.Reveal()
+		}
+	}
 	s.change.Lock()
 	defer s.change.Unlock()
 	if err := s.save(ctx, l, compiled); err != nil {
 		return nil, err
 	}
-	v := s.view(l, compiled)
+	v := s.view(c, l, compiled)
 	v.Secrets = made
 	return v, nil
 }
 
-// place checks that the caller may put a link into a scope, and that the scope is one of this installation's.
-func (s *Service) place(c *access.Caller, scope patchbay.Scope) error {
+// place checks that the caller may put a link into a scope, and that the scope is one of this installation's and of the
+// integration's.
+func (s *Service) place(c *access.Caller, def *integration.Definition, scope patchbay.Scope) error {
 	if err := c.Reach(scope); err != nil {
+		return err
+	}
+	if err := s.o.Kinds.check(def, scope); err != nil {
 		return err
 	}
 	return s.o.Cell.Refuse(scope)
 }
 
-// settle merges given settings into a link's, makes what is to be made, and checks the whole. It returns what it made.
-func settle(def *integration.Definition, l *patchbay.Link, given json.RawMessage, patch bool) (map[string]string, error) {
+// settle merges given settings into a link's, takes what its connection has for those that are missing, makes what is to
+// be made, and checks the whole. It returns what it made.
+func settle(def *integration.Definition, l *patchbay.Link, given json.RawMessage, patch bool, con *patchbay.Connection) (map[string]string, error) {
 	merged := given
 	if patch {
 		m, err := def.Settings.Merge(l.Settings, given)
@@ -202,6 +252,10 @@ func settle(def *integration.Definition, l *patchbay.Link, given json.RawMessage
 			return nil, err
 		}
 		merged = m
+	}
+	merged, err := fill(def, merged, con)
+	if err != nil {
+		return nil, err
 	}
 	made := map[string]string{}
 	for i := range def.Settings {
@@ -288,7 +342,7 @@ func (s *Service) Get(ctx context.Context, c *access.Caller, id patchbay.LinkID)
 	if err != nil {
 		return nil, err
 	}
-	return s.view(l, compiled), nil
+	return s.view(c, l, compiled), nil
 }
 
 // Update changes a link. clear names fields that were sent as null; ifMatch, when not 0, is the revision that the
@@ -298,22 +352,27 @@ func (s *Service) Update(ctx context.Context, c *access.Caller, id patchbay.Link
 		if in.Integration != nil && *in.Integration != l.Integration {
 			return nil, patchbay.Invalid("integration", "cannot be changed: make another link")
 		}
+		before := *l
 		if err := apply(l, &in, clear); err != nil {
 			return nil, err
 		}
-		if len(l.Events) == 0 {
-			return nil, patchbay.Invalid("events", "needs at least one pattern; * matches every event type")
-		}
-		if err := s.place(c, l.Scope); err != nil {
+		if err := s.place(c, def, l.Scope); err != nil {
 			return nil, err
 		}
 		if slices.Contains(clear, "settings") {
 			return nil, patchbay.Invalid("settings", "cannot be null")
 		}
-		if in.Settings == nil {
+		var con *patchbay.Connection
+		if l.Connection != before.Connection || l.Scope != before.Scope {
+			var err error
+			if con, err = s.connect(ctx, c, l); err != nil {
+				return nil, err
+			}
+		}
+		if in.Settings == nil && l.Connection == before.Connection {
 			return nil, nil
 		}
-		return settle(def, l, in.Settings, true)
+		return settle(def, l, in.Settings, true, con)
 	})
 }
 
@@ -340,6 +399,7 @@ func (s *Service) Delete(ctx context.Context, c *access.Caller, id patchbay.Link
 func (s *Service) forget(ctx context.Context, id patchbay.LinkID) error {
 	s.index.Remove(id)
 	s.mu.Lock()
+	s.reindex(s.stored[id], nil)
 	delete(s.links, id)
 	delete(s.stored, id)
 	s.mu.Unlock()
@@ -372,79 +432,3 @@ func (s *Service) Disable(ctx context.Context, id patchbay.LinkID, reason string
 	return err
 }
 
-// RotateSecret makes a new signing secret. Both sign for a day, so that the receiver can change over.
-func (s *Service) RotateSecret(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*View, error) {
-	return s.edit(ctx, c, id, 0, func(l *patchbay.Link, def *integration.Definition) (map[string]string, error) {
-		for i := range def.Settings {
-			if set := &def.Settings[i]; set.Generate != nil && set.Signing {
-				return rotate(l, set)
-			}
-		}
-		return nil, patchbay.Errorf(patchbay.CodeInvalidRequest, "the integration %q has no secret that Patchbay could make anew", l.Integration)
-	})
-}
-
-// rotate replaces one of a link's secrets and returns the new one by its setting's key.
-func rotate(l *patchbay.Link, set *integration.Setting) (map[string]string, error) {
-	var in map[string]any
-	if err := json.Unmarshal(l.Settings, &in); err != nil {
-		return nil, patchbay.Internal("reading the link's settings", err)
-	}
-	old, _ := in[set.Key].(string)
-	value, err := successor(set, old)
-	if err != nil {
-		return nil, patchbay.Internal("making a secret", err)
-	}
-	if l.Settings, err = with(l.Settings, set.Key, value); err != nil {
-		return nil, err
-	}
-	if old != "" {
-		l.Previous = &patchbay.PreviousSecret{Setting: set.Key, Value: patchbay.Secret(old), Until: l.UpdatedAt.Add(rotationOverlap)}
-	}
-	return map[string]string{set.Key: value}, nil
-}
-
-func successor(set *integration.Setting, old string) (string, error) {
-	if set.Successor != nil && old != "" {
-		return set.Successor(old)
-	}
-	return set.Generate()
-}
-
-// Test sends the event integration_test over a link, or does what the integration does instead.
-func (s *Service) Test(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*TestResult, error) {
-	l, compiled, err := s.findElsewhere(ctx, c, access.Manage, id)
-	if err != nil {
-		return nil, err
-	}
-	if compiled.broken != "" {
-		return nil, patchbay.Errorf(patchbay.CodeMisconfiguredIntegration, "the link cannot be used: %s", compiled.broken)
-	}
-	return s.try(ctx, compiled.deliver, l.Scope), nil
-}
-
-// TestSettings tests settings that are not stored.
-func (s *Service) TestSettings(ctx context.Context, c *access.Caller, key string, settings json.RawMessage) (*TestResult, error) {
-	if err := c.Require(access.Manage); err != nil {
-		return nil, err
-	}
-	l, err := s.Adhoc(key, settings, integration.CheckOptions{})
-	if err != nil {
-		return nil, err
-	}
-	return s.try(ctx, l, c.Scope), nil
-}
-
-func (s *Service) try(ctx context.Context, l *deliver.Link, scope patchbay.Scope) *TestResult {
-	now := s.now().UTC()
-	event := &patchbay.Event{
-		ID: patchbay.EventID(s.o.Store.NewID(1)), Type: "integration_test", Scope: scope, Payload: json.RawMessage("{}"),
-		OccurredAt: now, ReceivedAt: now, Source: patchbay.Source{Kind: patchbay.SourceTest, Link: l.ID},
-	}
-	out := s.o.Engine.Try(ctx, deliver.Call{Link: l, Event: event, Attempt: 1, Test: true})
-	r := &TestResult{Status: "sent", ResponseCode: out.Code, DurationMS: out.Attempt.DurationMS, ResponseBody: out.Attempt.ResponseBody}
-	if out.Verdict != patchbay.VerdictDelivered {
-		r.Status, r.Error, r.Type = "failed", out.Error, out.Type
-	}
-	return r
-}

@@ -364,10 +364,10 @@ func TestTests(t *testing.T) {
 	if got.Event.Type != "integration_test" || got.Event.Scope != "acme" || !got.Test || got.Link.ID != v.ID {
 		t.Errorf("what was tried is %+v", got)
 	}
-	if _, err := f.TestSettings(t.Context(), admin, "pager", json.RawMessage(`{"url":"https://a.example"}`)); err != nil || got.Link.ID != 0 {
+	if _, err := f.TestSettings(t.Context(), admin, "pager", Draft{Settings: json.RawMessage(`{"url":"https://a.example"}`)}); err != nil || got.Link.ID != 0 {
 		t.Errorf("settings alone: %+v, %v", got.Link, err)
 	}
-	if _, err := f.TestSettings(t.Context(), admin, "pager", json.RawMessage(`{}`)); patchbay.CodeOf(err) != patchbay.CodeMisconfiguredIntegration {
+	if _, err := f.TestSettings(t.Context(), admin, "pager", Draft{Settings: json.RawMessage(`{}`)}); patchbay.CodeOf(err) != patchbay.CodeMisconfiguredIntegration {
 		t.Errorf("settings that lack something: %v", err)
 	}
 }
