@@ -166,6 +166,11 @@ func (a *App) openCatalog(ctx context.Context) error {
 }
 
 func (a *App) openServices(ctx context.Context) error {
+	if a.config.Dev && a.config.PublicURL == "" { // then the address that is served on is where browsers come in
+		if err := a.bind(ctx); err != nil {
+			return err
+		}
+	}
 	client, err := a.client()
 	if err != nil {
 		return err
@@ -176,7 +181,7 @@ func (a *App) openServices(ctx context.Context) error {
 	watch := &observer{hub: a.hub, metrics: a.metrics, now: a.o.Now}
 	sending := deliver.Options{
 		Store: a.store, Client: client, Catalog: rendering{a.catalog}, Notify: a.notice, Observer: watch, Log: a.log,
-		Now: a.o.Now, Random: a.o.RetryJitter, PublicURL: a.config.PublicURL,
+		Now: a.o.Now, Random: a.o.RetryJitter, PublicURL: a.publicURL(),
 	}
 	if a.member != nil {
 		sending.Cluster, sending.Announce = a.member, a.member.Announce
@@ -192,7 +197,7 @@ func (a *App) openServices(ctx context.Context) error {
 	cell := access.Cell{Serves: a.config.Serves}
 	a.links = links.New(links.Options{
 		Store: a.store, Engine: a.engine, Integrations: a.integrations, Configs: configs, Log: a.log, Now: a.o.Now, Cell: cell,
-		Catalog: rendering{a.catalog}, Client: client, PublicURL: a.config.PublicURL,
+		Catalog: rendering{a.catalog}, Client: client, PublicURL: a.publicURL(),
 	})
 	deliveries := deliver.NewService(a.engine, a.links.Revision)
 	a.ingest = ingest.New(ingest.Options{
@@ -216,7 +221,7 @@ func (a *App) openServices(ctx context.Context) error {
 		Stats: a.statsRoutes(), Jobs: a.jobRoutes(), Portals: a.sessions,
 		Integrations: a.o.Integrations, Stream: a.hub, Metrics: a.metrics, Ready: a.ready, Nodes: a.nodes(), Log: a.log,
 		Development: a.config.Dev, CORSOrigins: a.config.CORSOrigin, TrustedProxies: a.config.TrustedProxies,
-		Version: a.o.Version, PublicURL: a.config.PublicURL, Stopping: a.stopping,
+		Version: a.o.Version, PublicURL: a.publicURL(), Stopping: a.stopping,
 	}
 	if a.member != nil {
 		routes.Node = &a.self.Number

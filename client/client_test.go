@@ -149,6 +149,17 @@ func TestCalls(t *testing.T) {
 			_, err := c.CreateKey(ctx, &NewKey{Name: "ci", Scope: "acme", Permissions: []string{"publish"}})
 			return err
 		}, "POST", "/v1/keys", `{"name":"ci","scope":"acme","permissions":["publish"]}`},
+		{"CreatePortal", func(ctx context.Context, c *Client) error {
+			_, err := c.CreatePortal(ctx, &NewPortal{Scope: "acme", User: "ann", TTL: patchbay.Duration(time.Hour)})
+			return err
+		}, "POST", "/v1/portal-sessions", `{"scope":"acme","user":"ann","ttl":"1h"}`},
+		{"Portals", func(ctx context.Context, c *Client) error {
+			_, err := c.Portals(ctx, "acme", Paging{Limit: 5})
+			return err
+		}, "GET", "/v1/portal-sessions?limit=5&scope=acme", ""},
+		{"DeletePortal", func(ctx context.Context, c *Client) error {
+			return c.DeletePortal(ctx, id[patchbay.SessionID](t, "ses_0123456789abc"))
+		}, "DELETE", "/v1/portal-sessions/ses_0123456789abc", ""},
 		{"DeleteKey", func(ctx context.Context, c *Client) error { return c.DeleteKey(ctx, key) }, "DELETE", "/v1/keys/" + keyID, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -88,6 +88,7 @@ type root struct {
 	Links        linksCmd        `cmd:"" group:"look" help:"Look at links; make and change them."`
 	Integrations integrationsCmd `cmd:"" group:"look" help:"Look at integrations; try settings out."`
 	Keys         keysCmd         `cmd:"" group:"look" help:"API keys."`
+	Portal       portalCmd       `cmd:"" group:"look" help:"Pages for customers."`
 	Erase        eraseCmd        `cmd:"" group:"look" help:"Forget a tenant, or every event that says something."`
 	Nodes        nodesCmd        `cmd:"" group:"look" help:"The processes that share the database, and what each holds."`
 	Stats        statsCmd        `cmd:"" group:"look" help:"How it went, and what is going on."`
