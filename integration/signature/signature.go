@@ -256,3 +256,19 @@ const (
 	Base64 Encoding = "base64"
 	Raw    Encoding = "raw"
 )
+
+// Timestamp returns the time that a call was signed at, as it is spelled; "" when the scheme signs none. It means something
+// only in a call that Verify has believed.
+func (s Scheme) Timestamp(header http.Header) string {
+	switch {
+	case s.Window == 0:
+		return ""
+	case s.TimestampHeader != "":
+		return header.Get(s.TimestampHeader)
+	case s.Fields == nil:
+		return ""
+	}
+	var timestamp string
+	_, _ = s.Fields.split(header.Get(s.Header), &timestamp)
+	return timestamp
+}
