@@ -43,7 +43,7 @@ type PortalInput struct {
 	User        string             `json:"user,omitempty" maxLength:"255" doc:"Your product's name for who will be in front of the browser; connections belong to this user." example:"ann"`
 	OwnerScope  *string            `json:"owner_scope,omitempty" doc:"Where the user's own things are. What they do at a partner is told there too." example:"acme/users/ann"`
 	Permissions []string           `json:"permissions,omitempty" enum:"view,edit,secrets" nullable:"false" doc:"Default: view, edit and secrets."`
-	TTL         *patchbay.Duration `json:"ttl,omitempty" doc:"How long the session lasts, up to 24h. Default: 1h." example:"1h"`
+	TTL         *patchbay.Duration `json:"ttl,omitempty" doc:"How long the session lasts, up to 24h. Default: 1h."`
 	Return      string             `json:"return,omitempty" maxLength:"2048" doc:"Your page to lead back to." example:"https://app.example.com/settings"`
 }
 
