@@ -70,7 +70,10 @@ type Link struct {
 	// Hook is where and how the partner calls in; nil for links of integrations that receive nothing.
 	Hook *LinkHook `json:"hook,omitempty"`
 	// Attached is what was set up at the partner; nil when nothing was.
-	Attached  *Attached `json:"attached,omitempty"`
+	Attached *Attached `json:"attached,omitempty"`
+	// OptOut says that the link is only there to keep what is in its slot further up from its scope. It is not Enabled
+	// and has no settings.
+	OptOut    bool      `json:"opt_out,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
 	// Revision counts changes from 1. Deliveries remember the revision that matched them.
@@ -122,6 +125,8 @@ type LinkHook struct {
 type Attached struct {
 	// State is the integration's own: the partner's identifiers of what it must renew and take down.
 	State json.RawMessage `json:"-"`
+	// Stale says that the link was changed since, so that the partner's side is to be brought up to date.
+	Stale bool `json:"stale,omitempty"`
 	// RenewAt is when it must be set up anew; zero when it does not end.
 	RenewAt time.Time `json:"renew_at,omitzero"`
 	At      time.Time `json:"at"`

@@ -15,11 +15,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
 	"github.com/patchbay/patchbay/internal/access"
 	"github.com/patchbay/patchbay/internal/catalog"
 	"github.com/patchbay/patchbay/internal/cluster"
 	"github.com/patchbay/patchbay/internal/config"
+	"github.com/patchbay/patchbay/internal/connect"
 	"github.com/patchbay/patchbay/internal/deliver"
 	"github.com/patchbay/patchbay/internal/eventtypes"
 	"github.com/patchbay/patchbay/internal/httpapi"
@@ -79,12 +81,14 @@ type App struct {
 	ingest   *ingest.Service
 	keys     *access.Keys
 	sessions *session.Service
-	jobs     *jobs.Service
-	types    *eventtypes.Service
-	catalog  *catalog.Catalog
-	hub      *stream.Hub
-	metrics  *obs.Metrics
-	stats    *stats.Service
+	// connections are the identities at partners.
+	connections *connect.Service
+	jobs        *jobs.Service
+	types       *eventtypes.Service
+	catalog     *catalog.Catalog
+	hub         *stream.Hub
+	metrics     *obs.Metrics
+	stats       *stats.Service
 	// counting is stats, for the database's writer, which is there before it.
 	counting atomic.Pointer[stats.Service]
 	handler  http.Handler
@@ -177,11 +181,21 @@ func (a *App) openServices(ctx context.Context) error {
 	}
 	a.down.Push("connections to partners", func(context.Context) error { return client.Close() })
 
+	configs, err := a.configs()
+	if err != nil {
+		return err
+	}
+	cell := access.Cell{Serves: a.config.Serves}
+	if err := a.openConnections(client, configs, cell); err != nil {
+		return err
+	}
+
 	a.hub = &stream.Hub{}
 	watch := &observer{hub: a.hub, metrics: a.metrics, now: a.o.Now}
 	sending := deliver.Options{
 		Store: a.store, Client: client, Catalog: rendering{a.catalog}, Notify: a.notice, Observer: watch, Log: a.log,
 		Now: a.o.Now, Random: a.o.RetryJitter, PublicURL: a.publicURL(),
+		Connections: a.connections,
 	}
 	if a.member != nil {
 		sending.Cluster, sending.Announce = a.member, a.member.Announce
@@ -190,14 +204,9 @@ func (a *App) openServices(ctx context.Context) error {
 	watch.owner = a.engine.Scope
 	a.openStatistics()
 	watch.stats = a.stats
-	configs, err := a.configs()
-	if err != nil {
-		return err
-	}
-	cell := access.Cell{Serves: a.config.Serves}
 	a.links = links.New(links.Options{
 		Store: a.store, Engine: a.engine, Integrations: a.integrations, Configs: configs, Log: a.log, Now: a.o.Now, Cell: cell,
-		Catalog: rendering{a.catalog}, Client: client, PublicURL: a.publicURL(),
+		Catalog: rendering{a.catalog}, Client: client, PublicURL: a.publicURL(), Owns: a.owns(), Raise: a.raise, Connections: a.connections,
 	})
 	deliveries := deliver.NewService(a.engine, a.links.Revision)
 	a.ingest = ingest.New(ingest.Options{
@@ -254,6 +263,9 @@ func (a *App) recover(ctx context.Context) error {
 	if found > 0 {
 		a.log.Info("deliveries of an earlier run are due now", "count", found)
 	}
+	if err := a.runConnections(ctx); err != nil {
+		return err
+	}
 	if err := a.links.Load(ctx); err != nil {
 		return err
 	}
@@ -261,6 +273,10 @@ func (a *App) recover(ctx context.Context) error {
 		return err
 	}
 	a.down.Push("deliveries", a.engine.Stop)
+	if err := a.links.Start(ctx); err != nil {
+		return err
+	}
+	a.down.Push("what links need at partners", a.links.Stop)
 	if err := a.joined(ctx); err != nil {
 		return err
 	}
@@ -380,6 +396,11 @@ func (a *App) Stop(ctx context.Context) error {
 }
 
 func (a *App) now() time.Time { return a.o.Now() }
+
+// raise tells of a link that is gone.
+func (a *App) raise(ctx context.Context, n deliver.Notice, l *patchbay.Link, short string) error {
+	return a.ingest.Notice(ctx, n, ingest.Subject{Link: l, ShortName: short})
+}
 
 // notice carries out what the engine noticed about a link.
 func (a *App) notice(ctx context.Context, n deliver.Notice) {

@@ -107,7 +107,7 @@ func (a *App) joined(ctx context.Context) error {
 		return nil
 	}
 	return a.member.Start(ctx, cluster.Parts{
-		Engine: a.engine, Link: a.links.Refresh, Types: a.refreshTypes, Keys: a.keys.Refresh, Report: a.report,
+		Engine: a.engine, Link: a.links.Refresh, Connection: a.connections.Refresh, Types: a.refreshTypes, Keys: a.keys.Refresh, Report: a.report,
 	})
 }
 
@@ -121,6 +121,14 @@ func (a *App) refreshTypes(ctx context.Context, keys []string) error {
 		return nil
 	}
 	return err
+}
+
+// owns says which links this node looks after; nil where there are no other nodes.
+func (a *App) owns() func(patchbay.LinkID) bool {
+	if a.member == nil {
+		return nil
+	}
+	return a.member.Owns
 }
 
 // report says how busy this node is.

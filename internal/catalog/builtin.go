@@ -9,6 +9,7 @@ const (
 	TypeLinkFailing   = patchbay.SystemPrefix + "link.failing"
 	TypeLinkDisabled  = patchbay.SystemPrefix + "link.disabled"
 	TypeLinkRecovered = patchbay.SystemPrefix + "link.recovered"
+	TypeLinkDetached  = patchbay.SystemPrefix + "link.detached"
 )
 
 const entrySchema = `{"type":"object","required":["text"],"properties":{` +
@@ -90,5 +91,8 @@ func builtin() []patchbay.EventType {
 		linkType(TypeLinkDisabled, "Link disabled", "A link was disabled, because it failed for too long or its target is gone. What it misses can be recovered.",
 			"was disabled", "error", "open", true),
 		linkType(TypeLinkRecovered, "Link recovered", "Deliveries on a link that was failing succeed again.", "works again", "success", "resolved", false),
+		linkType(TypeLinkDetached, "Link detached", "A link is gone, but what was set up for it at the partner could not be taken down and may remain there.",
+			"could not be taken down at the partner", "warning", "", true),
+		connectionType(),
 	}
 }

@@ -80,7 +80,7 @@ func TestFilesAreRead(t *testing.T) {
 	for _, x := range c.Types() {
 		keys = append(keys, x.Key())
 	}
-	want := []string{"order.placed", "order.shipped", TypeTest, TypeEntry, TypeLinkFailing, TypeLinkDisabled, TypeLinkRecovered}
+	want := []string{"order.placed", "order.shipped", TypeTest, TypeEntry, TypeLinkFailing, TypeLinkDisabled, TypeLinkRecovered, TypeLinkDetached, TypeConnectionNeedsReauth}
 	if diff := cmp.Diff(want, keys); diff != "" {
 		t.Errorf("types (-want +got)\n%s", diff)
 	}
@@ -393,7 +393,7 @@ func TestMatch(t *testing.T) {
 		{"*", []string{"run_webhook_timeout", "repo.push", TypeTest, TypeEntry}},
 		{"webhook_*", []string{"run_webhook_timeout"}},
 		{"run_*", []string{"run_webhook_timeout"}},
-		{"patchbay.*", []string{TypeLinkFailing, TypeLinkDisabled, TypeLinkRecovered}},
+		{"patchbay.*", []string{TypeLinkFailing, TypeLinkDisabled, TypeLinkRecovered, TypeLinkDetached, TypeConnectionNeedsReauth}},
 		{"nope", nil},
 	}
 	for _, tt := range tests {

@@ -90,7 +90,7 @@ type Catalog interface {
 // Notice is something that the engine tells the rest of the system: a link began to fail, recovered, or must be
 // disabled.
 type Notice struct {
-	Type  string // patchbay.link.failing, .disabled, .recovered
+	Type  string // patchbay.link.failing, .disabled, .recovered, .detached
 	Link  patchbay.LinkID
 	Why   string
 	Since time.Time
@@ -103,6 +103,8 @@ const (
 	NoticeFailing   = "patchbay.link.failing"
 	NoticeDisabled  = "patchbay.link.disabled"
 	NoticeRecovered = "patchbay.link.recovered"
+	// NoticeDetached is told by whoever looks after links: what was set up for one at its partner may be left there.
+	NoticeDetached = "patchbay.link.detached"
 )
 
 // Observer is told what happens, for metrics and live views. Its methods are called on the hot path and must not

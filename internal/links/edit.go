@@ -23,6 +23,12 @@ func (s *Service) edit(ctx context.Context, c *access.Caller, id patchbay.LinkID
 	change func(*patchbay.Link, *integration.Definition) (map[string]string, error)) (*View, error) {
 	s.change.Lock()
 	defer s.change.Unlock()
+	return s.editLocked(ctx, c, id, ifMatch, change)
+}
+
+// editLocked is edit for a caller who holds s.change.
+func (s *Service) editLocked(ctx context.Context, c *access.Caller, id patchbay.LinkID, ifMatch int,
+	change func(*patchbay.Link, *integration.Definition) (map[string]string, error)) (*View, error) {
 	for tries := 1; ; tries++ {
 		v, err := s.editOnce(ctx, c, id, ifMatch, change)
 		if patchbay.CodeOf(err) != patchbay.CodeConflict || tries == editTries {
@@ -35,6 +41,50 @@ func (s *Service) edit(ctx context.Context, c *access.Caller, id patchbay.LinkID
 		if s.revision(id) == before {
 			return v, err
 		}
+	}
+}
+
+// alter is edit for changes that the partner may have to hear of: it waits for that a while, and takes back what the partner
+// refuses.
+func (s *Service) alter(ctx context.Context, c *access.Caller, id patchbay.LinkID, ifMatch int,
+	change func(*patchbay.Link, *integration.Definition) (map[string]string, error)) (*View, error) {
+	var before patchbay.Link
+	v, err := s.edit(ctx, c, id, ifMatch, func(l *patchbay.Link, def *integration.Definition) (map[string]string, error) {
+		s.mu.RLock()
+		before = *s.stored[id]
+		s.mu.RUnlock()
+		return change(l, def)
+	})
+	if err != nil {
+		return nil, err
+	}
+	settle := func(r *side) error { return s.settleChange(context.WithoutCancel(ctx), r, &before) }
+	asked, err := s.attachNow(ctx, id, settle)
+	if err != nil || !asked {
+		return v, err
+	}
+	s.mu.RLock()
+	l, compiled := s.stored[id], s.links[id]
+	s.mu.RUnlock()
+	if l == nil {
+		return v, nil
+	}
+	return s.after(c, l, compiled, v.Secrets), nil
+}
+
+// outdate notes that what was set up for a link at the partner does not fit it any more.
+func outdate(before, l *patchbay.Link, c *compiled) {
+	linker, ok := c.integration.(integration.Linker)
+	switch {
+	case !ok || l.State == patchbay.LinkDetaching:
+	case !linker.Attaches(c.settings):
+		if l.State == patchbay.LinkAttaching {
+			l.State, c.route.State = patchbay.LinkActive, patchbay.LinkActive
+		}
+	case l.Attached != nil && !sameSide(before, l):
+		again := *l.Attached
+		again.Stale = true
+		l.Attached = &again
 	}
 }
 
@@ -90,12 +140,13 @@ func (s *Service) editOnce(ctx context.Context, c *access.Caller, id patchbay.Li
 			return nil, err
 		}
 	}
+	if c != keeper {
+		outdate(current, &next, compiled)
+	}
 	if err := s.save(ctx, &next, compiled); err != nil {
 		return nil, err
 	}
-	v := s.view(c, &next, compiled)
-	v.Secrets = made
-	return v, nil
+	return s.after(c, &next, compiled, made), nil
 }
 
 // findElsewhere is find that also knows of a link that was made at another node a moment ago. Changes wait for it only

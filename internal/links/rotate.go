@@ -15,7 +15,7 @@ func (s *Service) RotateSecret(ctx context.Context, c *access.Caller, id patchba
 	if err := c.Require(access.Secrets); err != nil {
 		return nil, err
 	}
-	return s.edit(ctx, c, id, 0, func(l *patchbay.Link, def *integration.Definition) (map[string]string, error) {
+	return s.alter(ctx, c, id, 0, func(l *patchbay.Link, def *integration.Definition) (map[string]string, error) {
 		for i := range def.Settings {
 			if set := &def.Settings[i]; set.Generate != nil && set.Signing {
 				return rotate(l, set)

@@ -74,6 +74,12 @@ type Service struct {
 	stored map[patchbay.LinkID]*patchbay.Link
 	tokens map[[32]byte]patchbay.LinkID // by the hash of their hooks' tokens
 	using  map[patchbay.ConnectionID]map[patchbay.LinkID]struct{}
+
+	rhythm rhythm
+	tasks  tasks
+	run    context.Context // ends with Stop
+	cancel context.CancelFunc
+	owned  sync.WaitGroup
 }
 
 // counter counts events on which an expression could not be evaluated.
@@ -96,10 +102,13 @@ func New(o Options) *Service {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{
+	s := &Service{
 		o: o, now: o.Now, links: map[patchbay.LinkID]*compiled{}, stored: map[patchbay.LinkID]*patchbay.Link{},
 		tokens: map[[32]byte]patchbay.LinkID{}, using: map[patchbay.ConnectionID]map[patchbay.LinkID]struct{}{},
+		rhythm: usual, tasks: tasks{of: map[patchbay.LinkID]*task{}, poke: make(chan struct{}, 1)},
 	}
+	s.run, s.cancel = context.WithCancel(context.Background())
+	return s
 }
 
 // Load reads every link from the store. One that can no longer be used (its integration is gone) is kept, shown as
@@ -133,9 +142,11 @@ func (s *Service) put(ctx context.Context, l *patchbay.Link, c *compiled) error 
 	if before := s.links[l.ID]; before != nil {
 		c.events, c.keys = before.events, before.keys
 	}
-	s.reindex(s.stored[l.ID], l)
+	before := s.stored[l.ID]
+	s.reindex(before, l)
 	s.links[l.ID], s.stored[l.ID] = c, l
 	s.mu.Unlock()
+	s.plan(before, l, c)
 	switch {
 	case l.State == patchbay.LinkDetaching:
 		s.index.Remove(l.ID)
@@ -220,14 +231,39 @@ func (s *Service) Create(ctx context.Context, c *access.Caller, in Input) (*View
 			made[hookSecret] = l.Hook.Secret.Reveal()
 		}
 	}
-	s.change.Lock()
-	defer s.change.Unlock()
-	if err := s.save(ctx, l, compiled); err != nil {
+	if linker, ok := i.(integration.Linker); ok && linker.Attaches(compiled.settings) {
+		l.State, compiled.route.State = patchbay.LinkAttaching, patchbay.LinkAttaching
+	}
+	if err := s.saveNew(ctx, l, compiled); err != nil {
 		return nil, err
 	}
+	settle := func(r *side) error { return s.settleNew(context.WithoutCancel(ctx), r) }
+	if _, err := s.attachNow(ctx, l.ID, settle); err != nil {
+		return nil, err
+	}
+	return s.after(c, l, compiled, made), nil
+}
+
+// saveNew is save for a link that nobody knows yet.
+func (s *Service) saveNew(ctx context.Context, l *patchbay.Link, c *compiled) error {
+	s.change.Lock()
+	defer s.change.Unlock()
+	return s.save(ctx, l, c)
+}
+
+// after shows a link as it is once a change of it is done, with what was made for it. l and compiled are what it is when it
+// is gone by then.
+func (s *Service) after(c *access.Caller, l *patchbay.Link, compiled *compiled, made map[string]string) *View {
+	s.mu.RLock()
+	if now := s.stored[l.ID]; now != nil {
+		l, compiled = now, s.links[l.ID]
+	}
+	s.mu.RUnlock()
 	v := s.view(c, l, compiled)
-	v.Secrets = made
-	return v, nil
+	if c.May(access.Secrets) {
+		v.Secrets = made
+	}
+	return v
 }
 
 // place checks that the caller may put a link into a scope, and that the scope is one of this installation's and of the
@@ -348,7 +384,7 @@ func (s *Service) Get(ctx context.Context, c *access.Caller, id patchbay.LinkID)
 // Update changes a link. clear names fields that were sent as null; ifMatch, when not 0, is the revision that the
 // caller has read.
 func (s *Service) Update(ctx context.Context, c *access.Caller, id patchbay.LinkID, in Input, clear []string, ifMatch int) (*View, error) {
-	return s.edit(ctx, c, id, ifMatch, func(l *patchbay.Link, def *integration.Definition) (map[string]string, error) {
+	return s.alter(ctx, c, id, ifMatch, func(l *patchbay.Link, def *integration.Definition) (map[string]string, error) {
 		if in.Integration != nil && *in.Integration != l.Integration {
 			return nil, patchbay.Invalid("integration", "cannot be changed: make another link")
 		}
@@ -376,39 +412,12 @@ func (s *Service) Update(ctx context.Context, c *access.Caller, id patchbay.Link
 	})
 }
 
-// Delete removes a link; what waits for it is cancelled.
-func (s *Service) Delete(ctx context.Context, c *access.Caller, id patchbay.LinkID) error {
-	s.change.Lock()
-	defer s.change.Unlock()
-	if _, _, err := s.findAnew(ctx, c, access.Manage, id); err != nil {
-		return err
-	}
-	switch err := s.o.Store.DeleteLink(ctx, id, s.now()); {
-	case errors.Is(err, store.ErrNotFound): // another node was faster
-		if err := s.forget(ctx, id); err != nil {
-			return err
-		}
-		return patchbay.Errorf(patchbay.CodeNotFound, "there is no link %s", id)
-	case err != nil:
-		return patchbay.Internal("deleting the link", err)
-	}
-	return s.forget(ctx, id)
-}
-
-// forget takes a link that was deleted out of everything on this node; what waits for it is cancelled.
-func (s *Service) forget(ctx context.Context, id patchbay.LinkID) error {
-	s.index.Remove(id)
-	s.mu.Lock()
-	s.reindex(s.stored[id], nil)
-	delete(s.links, id)
-	delete(s.stored, id)
-	s.mu.Unlock()
-	return s.o.Engine.RemoveLink(ctx, id, patchbay.DeliveryID(s.o.Store.NewID(1)))
-}
-
 // Pause holds what matches from now on, and what has not been sent.
 func (s *Service) Pause(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*View, error) {
 	return s.edit(ctx, c, id, 0, func(l *patchbay.Link, _ *integration.Definition) (map[string]string, error) {
+		if l.State == patchbay.LinkAttaching {
+			return nil, patchbay.Errorf(patchbay.CodeConflict, "the link is still being set up at the partner, so there is nothing to pause: disable or delete it")
+		}
 		l.State = patchbay.LinkPaused
 		return nil, nil
 	})
@@ -417,7 +426,10 @@ func (s *Service) Pause(ctx context.Context, c *access.Caller, id patchbay.LinkI
 // Resume makes a paused or disabled link active; what was held is delivered.
 func (s *Service) Resume(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*View, error) {
 	return s.edit(ctx, c, id, 0, func(l *patchbay.Link, _ *integration.Definition) (map[string]string, error) {
-		l.State, l.Enabled, l.StateReason = patchbay.LinkActive, true, ""
+		if l.State != patchbay.LinkAttaching {
+			l.State = patchbay.LinkActive
+		}
+		l.Enabled, l.StateReason = true, ""
 		return nil, nil
 	})
 }
@@ -431,4 +443,3 @@ func (s *Service) Disable(ctx context.Context, id patchbay.LinkID, reason string
 	})
 	return err
 }
-
