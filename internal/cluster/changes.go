@@ -85,7 +85,7 @@ func (m *Member) catchUp(ctx context.Context) error {
 		}
 		for _, c := range batch {
 			switch c.Kind {
-			case store.ChangedLink:
+			case store.ChangedLink, store.ChangedConnection:
 				m.again[change{kind: c.Kind, id: c.ID}] = true
 			case store.ChangedType:
 				m.again[change{kind: c.Kind, key: c.Key}] = true
@@ -114,6 +114,14 @@ func (m *Member) takeOverAll(ctx context.Context) error {
 			if err := m.parts.Link(ctx, patchbay.LinkID(c.id)); err != nil {
 				errs = append(errs, err)
 				continue
+			}
+			delete(m.again, c)
+		case store.ChangedConnection:
+			if m.parts.Connection != nil {
+				if err := m.parts.Connection(ctx, patchbay.ConnectionID(c.id)); err != nil {
+					errs = append(errs, err)
+					continue
+				}
 			}
 			delete(m.again, c)
 		case store.ChangedType:

@@ -67,6 +67,8 @@ type Parts struct {
 	Link  func(ctx context.Context, id patchbay.LinkID) error
 	Types func(ctx context.Context, keys []string) error
 	Keys  func(ctx context.Context) error
+	// Connection does the same for a connection; nil where there are none.
+	Connection func(ctx context.Context, id patchbay.ConnectionID) error
 	// Report says how busy the node is.
 	Report func() store.NodeReport
 }
