@@ -30,6 +30,8 @@ type Case struct {
 	Secrets []string
 	// Config is the operator's configuration, as Settings are a link's. "" means none.
 	Config string
+	// Connection is the one that the link uses, if it uses one. Nobody may see its credentials.
+	Connection *integration.Connected
 	// Consumer comes with the delivery, if the integration signs with one.
 	Consumer *integration.OAuthConsumer
 	// Partner answers when all is well. nil answers 200 and "ok".

@@ -100,7 +100,7 @@ func (k *kit) spec(t *testing.T, path string, s integration.Spec) {
 func (k *kit) settings(t *testing.T) {
 	raw := k.check(t, "http://127.0.0.1:1")
 	k.decode(t, raw)
-	again, err := k.def.Settings.Check(raw, integration.CheckOptions{})
+	again, err := k.def.Settings.Check(raw, k.options())
 	if err != nil || !bytes.Equal(raw, again) {
 		t.Errorf("checked settings do not pass unchanged: %s, %v", again, err)
 	}
@@ -116,14 +116,14 @@ func (k *kit) settings(t *testing.T) {
 	}
 	for i := range k.def.Settings {
 		set := &k.def.Settings[i]
-		if set.Required {
-			_, err := k.def.Settings.Check(with(set.Key, " "), integration.CheckOptions{})
+		if set.Required && !(set.UnlessConnected && k.Connection != nil) {
+			_, err := k.def.Settings.Check(with(set.Key, " "), k.options())
 			if patchbay.CodeOf(err) != patchbay.CodeMisconfiguredIntegration || !strings.Contains(err.Error(), set.Key) {
 				t.Errorf("%s blank: %v, want a misconfigured_integration that names it", set.Key, err)
 			}
 		}
 		if set.Example != "" && set.Type != integration.TypeMap && set.Type != integration.TypeObject {
-			if _, err := k.def.Settings.Check(with(set.Key, set.Example), integration.CheckOptions{}); err != nil {
+			if _, err := k.def.Settings.Check(with(set.Key, set.Example), k.options()); err != nil {
 				t.Errorf("the example of %s does not pass: %v", set.Key, err)
 			}
 		}
@@ -132,7 +132,7 @@ func (k *kit) settings(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: Generate: %v", set.Key, err)
 			}
-			checked, err := k.def.Settings.Check(with(set.Key, value), integration.CheckOptions{})
+			checked, err := k.def.Settings.Check(with(set.Key, value), k.options())
 			if err != nil {
 				t.Errorf("%s: what Generate made does not pass: %v", set.Key, err)
 			} else {
@@ -140,7 +140,7 @@ func (k *kit) settings(t *testing.T) {
 			}
 		}
 	}
-	if _, err := k.def.Settings.Check(with("no_such_setting", "x"), integration.CheckOptions{}); err == nil {
+	if _, err := k.def.Settings.Check(with("no_such_setting", "x"), k.options()); err == nil {
 		t.Error("an unknown setting is accepted")
 	}
 }

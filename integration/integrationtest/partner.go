@@ -91,11 +91,24 @@ func write(w io.Writer, body string) { _, _ = io.WriteString(w, body) }
 
 func (k *kit) check(t *testing.T, address string) json.RawMessage {
 	t.Helper()
-	raw, err := k.def.Settings.Check(json.RawMessage(strings.ReplaceAll(k.Settings, "{{URL}}", address)), integration.CheckOptions{})
+	raw, err := k.def.Settings.Check(json.RawMessage(strings.ReplaceAll(k.Settings, "{{URL}}", address)), k.options())
 	if err != nil {
 		t.Fatalf("the case's settings are refused: %v", err)
 	}
 	return raw
+}
+
+// options says how strictly settings are checked: as those of a link with the case's connection.
+func (k *kit) options() integration.CheckOptions {
+	return integration.CheckOptions{Connected: k.Connection != nil}
+}
+
+// secrets are all texts that nobody may see.
+func (k *kit) secrets() []string {
+	if k.Connection == nil {
+		return k.Secrets
+	}
+	return slices.Concat(k.Secrets, k.Connection.Credentials.Secrets())
 }
 
 func (k *kit) decode(t *testing.T, raw json.RawMessage) any {
@@ -115,6 +128,7 @@ func (s *stage) delivery(m *patchbay.Message) *integration.Delivery {
 	}
 	return &integration.Delivery{
 		ID: patchbay.DeliveryAt(e.ID, 1), Attempt: 1, Event: &e, Title: "Push", Settings: s.settings, Consumer: s.kit.Consumer, Env: s.env,
+		Connection: s.kit.Connection,
 		Message: func() (*integration.Message, error) { copied := *m; return &copied, nil },
 	}
 }
@@ -172,7 +186,7 @@ func spellings(secret string) []string {
 // noSecret fails when a secret stands in a text.
 func (k *kit) noSecret(t *testing.T, what, text string) {
 	t.Helper()
-	for _, secret := range k.Secrets {
+	for _, secret := range k.secrets() {
 		if slices.ContainsFunc(spellings(secret), func(s string) bool { return strings.Contains(text, s) }) {
 			t.Errorf("%s shows the secret %q: %.300q", what, secret, text)
 		}
