@@ -164,7 +164,7 @@ func (s *Service) take(w http.ResponseWriter, r *http.Request) (*integration.Hoo
 			message: "too many calls come in at this moment: send it again in a second"}
 	}
 	defer s.places.leave(place)
-	body, err := readBody(w, r)
+	body, err := s.readBody(w, r)
 	if err != nil {
 		return nil, err
 	}
@@ -224,14 +224,14 @@ func (s *Service) call(key string, target *Target) *integration.HookCall {
 }
 
 // readBody reads a body once, in bounded time and size. Its memory grows with what has come, not with what was announced.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func (s *Service) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	large := &refusal{status: 413, code: patchbay.CodePayloadTooLarge, reason: refusedLarge, close: true,
 		message: fmt.Sprintf("the body is larger than %d bytes", MaxBody)}
 	if r.ContentLength > MaxBody {
 		return nil, large
 	}
 	control := http.NewResponseController(w)
-	bounded := control.SetReadDeadline(time.Now().Add(bodyTime)) == nil // a recorder in a test has none
+	bounded := control.SetReadDeadline(time.Now().Add(s.bodyTime)) == nil // a recorder in a test has none
 	body, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
 	if bounded && err == nil {
 		_ = control.SetReadDeadline(time.Time{}) // what is read from now on is whether the partner hangs up
@@ -239,7 +239,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, &refusal{status: http.StatusRequestTimeout, code: patchbay.CodeInvalidRequest, reason: refusedSlow, close: true,
-			message: fmt.Sprintf("the body did not come in within %s: send it again", bodyTime)}
+			message: fmt.Sprintf("the body did not come in within %s: send it again", s.bodyTime)}
 	case err != nil:
 		return nil, &refusal{status: 400, code: patchbay.CodeInvalidRequest, reason: refusedSlow, close: true, why: err,
 			message: "the body broke off: send it again"}

@@ -88,6 +88,8 @@ type Service struct {
 	now    func() time.Time
 	places places
 	shards []*shard
+	// bodyTime is the constant, but for tests.
+	bodyTime time.Duration
 
 	mu      sync.Mutex
 	working map[patchbay.HookID]struct{}  // queued here or being read
@@ -114,7 +116,7 @@ func New(o Options) *Service {
 		o.Connections = unconnected{}
 	}
 	s := &Service{
-		o: o, now: o.Now, working: map[patchbay.HookID]struct{}{}, delayed: map[patchbay.HookID]time.Time{}, look: make(chan struct{}, 1),
+		o: o, now: o.Now, working: map[patchbay.HookID]struct{}{}, delayed: map[patchbay.HookID]time.Time{}, look: make(chan struct{}, 1), bodyTime: bodyTime,
 	}
 	for range readers {
 		s.shards = append(s.shards, &shard{queue: make(chan *store.Hook, shardQueue)})
