@@ -25,6 +25,11 @@ type Store interface {
 	Links
 	Types
 	Keys
+	Connections
+	Flows
+	Sessions
+	Hooks
+	Sealed
 	Maintenance
 	// Close finishes what was handed to the store and releases the database. It is safe to call twice.
 	Close() error

@@ -296,8 +296,8 @@ func linksOf(ctx context.Context, tx pgx.Tx, tenant string) (ids []int64, err er
 		data string
 	)
 	_, err = pgx.ForEachRow(rows, []any{&id, &data}, func() error {
-		l, err := decodeLink(data)
-		if err == nil && l.Scope.Tenant() == tenant && len(ids) < pruneRows {
+		scope, err := store.LinkScope([]byte(data))
+		if err == nil && scope.Tenant() == tenant && len(ids) < pruneRows {
 			ids = append(ids, id)
 		}
 		return err
@@ -313,7 +313,7 @@ func (s *Store) Scrub(ctx context.Context) error {
 			return err
 		}
 		defer func() { _, _ = c.Exec(context.WithoutCancel(ctx), "RESET statement_timeout") }()
-		for _, table := range []string{"event", "unmatched", "attempt", "response", "history", "queue", "thread", "link", "api_key", "sample", "job", "idempotency"} {
+		for _, table := range []string{"event", "unmatched", "attempt", "response", "history", "queue", "thread", "link", "api_key", "sample", "job", "idempotency", "connection", "flow", "session", "hook"} {
 			// To give room back at the end of a file it would lock the table.
 			if _, err := c.Exec(ctx, "VACUUM (TRUNCATE FALSE, INDEX_CLEANUP ON) "+table, pgx.QueryExecModeSimpleProtocol); err != nil {
 				return fmt.Errorf("vacuuming the table %s: %w", table, err)

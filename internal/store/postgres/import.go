@@ -108,7 +108,7 @@ func (s *Store) Import(ctx context.Context, c *store.Chunk, cursor string) error
 		if err := s.importChunk(ctx, tx, c); err != nil {
 			return fmt.Errorf("writing %s: %w", c.Part, err)
 		}
-		back, err := readBack(ctx, tx, c)
+		back, err := s.readBack(ctx, tx, c)
 		if err != nil {
 			return fmt.Errorf("reading back %s: %w", c.Part, err)
 		}
@@ -202,11 +202,11 @@ func (s *Store) importChunk(ctx context.Context, tx pgx.Tx, c *store.Chunk) erro
 	}
 	for i := range c.Links {
 		l := &c.Links[i]
-		data, err := encodeLink(&l.Link)
+		data, err := store.EncodeLink(ctx, s.o.Sealer, &l.Link)
 		if err != nil {
 			return err
 		}
-		links = append(links, []any{int64(l.Link.ID), l.Link.Revision, data, zeroNull(l.Ended)})
+		links = append(links, []any{int64(l.Link.ID), l.Link.Revision, string(data), zeroNull(l.Ended)})
 	}
 	for _, l := range c.Lanes {
 		lanes = append(lanes, []any{int64(l.Link), int64(l.DropBefore), timeOrNull(l.FailingSince), l.Failures, timeOrNull(l.OpenUntil)})

@@ -14,14 +14,14 @@ import (
 )
 
 // readBack reads what a chunk has written.
-func readBack(ctx context.Context, tx pgx.Tx, c *store.Chunk) (*store.Chunk, error) {
+func (s *Store) readBack(ctx context.Context, tx pgx.Tx, c *store.Chunk) (*store.Chunk, error) {
 	out := &store.Chunk{Part: c.Part}
 	var err error
 	switch c.Part {
 	case store.PartEvents:
 		out.Events, err = backEvents(ctx, tx, c.Events)
 	case store.PartLinks:
-		out.Links, err = backLinks(ctx, tx, c.Links)
+		out.Links, err = s.backLinks(ctx, tx, c.Links)
 	case store.PartThreads:
 		out.Threads, err = backThreads(ctx, tx, c.Threads)
 	default:
@@ -31,22 +31,22 @@ func readBack(ctx context.Context, tx pgx.Tx, c *store.Chunk) (*store.Chunk, err
 	return out, err
 }
 
-func backLinks(ctx context.Context, tx pgx.Tx, links []store.LinkRevision) ([]store.LinkRevision, error) {
+func (s *Store) backLinks(ctx context.Context, tx pgx.Tx, links []store.LinkRevision) ([]store.LinkRevision, error) {
 	ids, revisions := make([]int64, len(links)), make([]int32, len(links))
 	for i := range links {
 		ids[i], revisions[i] = int64(links[i].Link.ID), int32(links[i].Link.Revision)
 	}
-	rows, err := tx.Query(ctx, `SELECT data, coalesce(ended, 0) FROM link JOIN unnest($1::bigint[], $2::integer[]) AS x (i, r) ON id = i AND revision = r
+	rows, err := tx.Query(ctx, `SELECT id, revision, data, coalesce(ended, 0) FROM link JOIN unnest($1::bigint[], $2::integer[]) AS x (i, r) ON id = i AND revision = r
 		ORDER BY id, revision`, ids, revisions)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (l store.LinkRevision, err error) {
-		var data string
-		if err := row.Scan(&data, &l.Ended); err != nil {
+		var r linkRow
+		if err := row.Scan(append(r.fields(), &l.Ended)...); err != nil {
 			return l, err
 		}
-		link, err := decodeLink(data)
+		link, err := s.linkOf(ctx, &r)
 		if err == nil {
 			l.Link = *link
 		}

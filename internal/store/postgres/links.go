@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -13,35 +12,9 @@ import (
 	"github.com/patchbay/patchbay/internal/store"
 )
 
-// storedLink is a link as it is written. The JSON of patchbay.Link leaves the previous secret out, on purpose.
-type storedLink struct {
-	*patchbay.Link
-	PreviousValue string `json:"previous_value,omitempty"`
-}
-
-func encodeLink(l *patchbay.Link) (string, error) {
-	x := storedLink{Link: l}
-	if l.Previous != nil {
-		x.PreviousValue = l.Previous.Value.Reveal()
-	}
-	b, err := json.Marshal(x)
-	return string(b), err
-}
-
-func decodeLink(text string) (*patchbay.Link, error) {
-	x := storedLink{Link: &patchbay.Link{}}
-	if err := json.Unmarshal([]byte(text), &x); err != nil {
-		return nil, fmt.Errorf("a link in the database cannot be read: %w", err)
-	}
-	if x.Previous != nil {
-		x.Previous.Value = patchbay.Secret(x.PreviousValue)
-	}
-	return x.Link, nil
-}
-
 // SaveLink stores a revision; see store.Links.
 func (s *Store) SaveLink(ctx context.Context, l *patchbay.Link) error {
-	data, err := encodeLink(l)
+	data, err := store.EncodeLink(ctx, s.o.Sealer, l)
 	if err != nil {
 		return fmt.Errorf("the link %s cannot be written: %w", l.ID, err)
 	}
@@ -53,7 +26,7 @@ func (s *Store) SaveLink(ctx context.Context, l *patchbay.Link) error {
 		if l.Revision != current+1 {
 			return fmt.Errorf("revision %d of the link %s does not follow %d: %w", l.Revision, l.ID, current, store.ErrConflict)
 		}
-		if _, err := tx.Exec(ctx, "INSERT INTO link (id, revision, data) VALUES ($1, $2, $3)", int64(l.ID), l.Revision, data); err != nil {
+		if _, err := tx.Exec(ctx, "INSERT INTO link (id, revision, data) VALUES ($1, $2, $3)", int64(l.ID), l.Revision, string(data)); err != nil {
 			return err
 		}
 		return announce(ctx, tx, store.Change{Kind: store.ChangedLink, ID: int64(l.ID)})
@@ -91,14 +64,14 @@ func (s *Store) DeleteLink(ctx context.Context, id patchbay.LinkID, _ time.Time)
 // AllLinks returns the current revision of every link; see store.Links.
 func (s *Store) AllLinks(ctx context.Context) (out []patchbay.Link, err error) {
 	err = s.query(ctx, func(c *pgx.Conn) error {
-		rows, err := c.Query(ctx, "SELECT data FROM link WHERE ended IS NULL ORDER BY id")
+		rows, err := c.Query(ctx, "SELECT id, revision, data FROM link WHERE ended IS NULL ORDER BY id")
 		if err != nil {
 			return err
 		}
 		out = nil
-		var data string
-		_, err = pgx.ForEachRow(rows, []any{&data}, func() error {
-			l, err := decodeLink(data)
+		var r linkRow
+		_, err = pgx.ForEachRow(rows, r.fields(), func() error {
+			l, err := s.linkOf(ctx, &r)
 			if err != nil {
 				return err
 			}
@@ -110,27 +83,41 @@ func (s *Store) AllLinks(ctx context.Context) (out []patchbay.Link, err error) {
 	return out, err
 }
 
+// linkRow is a revision of a link as it stands in the table.
+type linkRow struct {
+	id       patchbay.LinkID
+	revision int
+	data     string
+}
+
+// fields are what id, revision and data are read into.
+func (r *linkRow) fields() []any { return []any{&r.id, &r.revision, &r.data} }
+
+func (s *Store) linkOf(ctx context.Context, r *linkRow) (*patchbay.Link, error) {
+	return store.DecodeLinkAt(ctx, s.o.Sealer, r.id, r.revision, []byte(r.data))
+}
+
 // LinkNow returns the current revision of a link; see store.Links.
 func (s *Store) LinkNow(ctx context.Context, id patchbay.LinkID) (*patchbay.Link, error) {
-	return s.oneLink(ctx, "SELECT data FROM link WHERE id = $1 AND ended IS NULL", int64(id))
+	return s.oneLink(ctx, "SELECT id, revision, data FROM link WHERE id = $1 AND ended IS NULL", int64(id))
 }
 
 // LinkRevision returns a link as it was; see store.Links.
 func (s *Store) LinkRevision(ctx context.Context, id patchbay.LinkID, revision int) (*patchbay.Link, error) {
-	return s.oneLink(ctx, "SELECT data FROM link WHERE id = $1 AND revision = $2", int64(id), revision)
+	return s.oneLink(ctx, "SELECT id, revision, data FROM link WHERE id = $1 AND revision = $2", int64(id), revision)
 }
 
 func (s *Store) oneLink(ctx context.Context, sql string, args ...any) (l *patchbay.Link, err error) {
 	err = s.query(ctx, func(c *pgx.Conn) error {
-		var data string
-		err := c.QueryRow(ctx, sql, args...).Scan(&data)
+		var r linkRow
+		err := c.QueryRow(ctx, sql, args...).Scan(r.fields()...)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return store.ErrNotFound
 		}
 		if err != nil {
 			return err
 		}
-		l, err = decodeLink(data)
+		l, err = s.linkOf(ctx, &r)
 		return err
 	})
 	return l, err

@@ -132,6 +132,15 @@ func checkSchema(ctx context.Context, c *pgx.Conn, known int) (have int, err err
 	return have, err
 }
 
+// sealedSchema is the number of migrations that a program must know to read what is sealed.
+const sealedSchema = 3
+
+// sealing says that this node seals, so that programs that cannot read that do not serve the database from here on.
+func sealing(ctx context.Context, c *pgx.Conn) error {
+	_, err := c.Exec(ctx, "UPDATE schema_version SET serves = $1 WHERE version = $1 AND serves < $1", sealedSchema)
+	return err
+}
+
 // migrateStep runs the next migration. done is false when another node is at it.
 func migrateStep(ctx context.Context, c *pgx.Conn, all []migration) (done bool, err error) {
 	err = pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {

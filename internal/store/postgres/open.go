@@ -133,6 +133,11 @@ func (s *Store) join(ctx context.Context, config *pgx.ConnConfig) error {
 	if err := migrate(ctx, c); err != nil {
 		return err
 	}
+	if s.o.Sealer != nil {
+		if err := sealing(ctx, c); err != nil {
+			return err
+		}
+	}
 	if err := makePartitions(ctx, c, s.now()); err != nil {
 		return err
 	}
@@ -157,7 +162,7 @@ func highestID(ctx context.Context, c *pgx.Conn) (int64, error) {
 	var highest, event int64
 	err := c.QueryRow(ctx, `SELECT coalesce(greatest((SELECT max(id) FROM event), (SELECT max(id) FROM unmatched), (SELECT max(delivery) FROM attempt),
 		(SELECT max(id) FROM link), (SELECT max(ended) FROM link), (SELECT max(id) FROM api_key), (SELECT max(id) FROM job),
-		(SELECT max(drop_before) FROM lane)), 0), coalesce((SELECT max(id) FROM event), 0)`).Scan(&highest, &event)
+		(SELECT max(drop_before) FROM lane), (SELECT max(id) FROM connection), (SELECT max(id) FROM session), (SELECT max(id) FROM hook)), 0), coalesce((SELECT max(id) FROM event), 0)`).Scan(&highest, &event)
 	if err != nil {
 		return 0, err
 	}

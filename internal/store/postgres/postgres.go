@@ -41,6 +41,8 @@ type Options struct {
 	// OnCommit, when not nil, is told of every transaction with events or results: how long it took, and how many of those
 	// were in it. It is called by the writers and must not block.
 	OnCommit func(took time.Duration, held int)
+	// Sealer hides secrets; nil leaves them in the open. Every node needs one that knows the same keys.
+	Sealer store.Sealer
 
 	limits limits
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/patchbay/patchbay/internal/pgtest"
 	"github.com/patchbay/patchbay/internal/store"
 	"github.com/patchbay/patchbay/internal/store/postgres"
@@ -63,17 +65,19 @@ func (h *harness) opened(s store.Store) opened {
 func (h *harness) harness() storetest.Harness {
 	return storetest.Harness{
 		Whole: 24 * time.Hour,
-		Open: func(t *testing.T, now func() time.Time) store.Store {
+		Open: func(t *testing.T, now func() time.Time, with store.Sealer) store.Store {
 			o := h.o
-			o.URL, o.Now, o.Name = copied(t, now), now, "a"
+			o.URL, o.Now, o.Name, o.Sealer = copied(t, now), now, "a", with
 			return h.open(t, o)
 		},
-		Reopen: func(t *testing.T, s store.Store) store.Store {
+		Reopen: func(t *testing.T, s store.Store, with store.Sealer) store.Store {
 			t.Helper()
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			return h.open(t, h.opened(s).o)
+			o := h.opened(s).o
+			o.Sealer = with
+			return h.open(t, o)
 		},
 		Crash: func(t *testing.T, s store.Store) store.Store {
 			t.Helper()
@@ -81,7 +85,54 @@ func (h *harness) harness() storetest.Harness {
 			s.(*postgres.Store).Abandon(x.wires)
 			return h.open(t, x.o)
 		},
+		Stored: func(t *testing.T, s store.Store) []byte { return everything(t, h.opened(s).o.URL) },
+		Exec: func(t *testing.T, s store.Store, sql string) {
+			t.Helper()
+			connected(t, h.opened(s).o.URL, func(c *pgx.Conn) {
+				if _, err := c.Exec(context.Background(), sql); err != nil {
+					t.Fatal(err)
+				}
+			})
+		},
 	}
+}
+
+// connected runs f with a connection of its own.
+func connected(t *testing.T, url string, f func(*pgx.Conn)) {
+	t.Helper()
+	c, err := pgx.Connect(context.Background(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close(context.Background()) }()
+	f(c)
+}
+
+// everything returns every row of every table, as text, and texts in bytea as they are.
+func everything(t *testing.T, url string) (all []byte) {
+	t.Helper()
+	ctx := context.Background()
+	connected(t, url, func(c *pgx.Conn) {
+		rows, err := c.Query(ctx, "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = 'public'::regnamespace")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil || len(tables) < 10 {
+			t.Fatal(tables, err)
+		}
+		if _, err := c.Exec(ctx, "SET bytea_output = 'escape'"); err != nil {
+			t.Fatal(err)
+		}
+		for _, table := range tables {
+			var text string
+			if err := c.QueryRow(ctx, "SELECT coalesce(string_agg(x::text, ''), '') FROM "+pgx.Identifier{table}.Sanitize()+" x").Scan(&text); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, text...)
+		}
+	})
+	return all
 }
 
 var (

@@ -82,6 +82,8 @@ func (s *Store) Prune(ctx context.Context, r store.Retention, now time.Time) (bo
 		{"forgetting idempotency keys", s.pruneKeys},
 		{"forgetting threads", s.pruneThreads},
 		{"deleting old revisions of links", s.pruneLinks},
+		{"deleting old hooks", s.pruneHooks},
+		{"deleting sessions that have ended", s.pruneSessions},
 		{"forgetting changes", s.pruneChanges},
 	} {
 		more, err := step.f(ctx, &r, now)

@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -45,22 +46,41 @@ func harness(o sqlite.Options) storetest.Harness {
 		return of[s]
 	}
 	return storetest.Harness{
-		Open: func(t *testing.T, now func() time.Time) store.Store {
+		Open: func(t *testing.T, now func() time.Time, with store.Sealer) store.Store {
 			o := o
-			o.Dir, o.Now = filepath.Join(t.TempDir(), "data"), now
+			o.Dir, o.Now, o.Sealer = filepath.Join(t.TempDir(), "data"), now, with
 			return open(t, o)
 		},
-		Reopen: func(t *testing.T, s store.Store) store.Store {
+		Reopen: func(t *testing.T, s store.Store, with store.Sealer) store.Store {
 			t.Helper()
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			return open(t, options(s))
+			o := options(s)
+			o.Sealer = with
+			return open(t, o)
 		},
 		Crash: func(t *testing.T, s store.Store) store.Store {
 			t.Helper()
 			s.(*sqlite.Store).Abandon()
 			return open(t, options(s))
+		},
+		Stored: func(t *testing.T, s store.Store) (all []byte) {
+			t.Helper()
+			for _, end := range []string{"", "-wal"} {
+				b, err := os.ReadFile(filepath.Join(options(s).Dir, "patchbay.db"+end))
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, b...)
+			}
+			return all
+		},
+		Exec: func(t *testing.T, s store.Store, sql string) {
+			t.Helper()
+			if err := s.(*sqlite.Store).Run(sql); err != nil {
+				t.Fatal(err)
+			}
 		},
 	}
 }

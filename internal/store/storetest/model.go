@@ -18,7 +18,7 @@ var modelTests = []test{
 		rapid.Check(e.t, func(t *rapid.T) {
 			c := &clock{t: start}
 			m := &model{
-				env:  &env{reporter: t, t: e.t, h: e.h, s: e.h.Open(e.t, c.now), clock: c, ctx: e.ctx},
+				env:  &env{reporter: t, t: e.t, h: e.h, s: e.h.Open(e.t, c.now, e.keys), clock: c, keys: e.keys, ctx: e.ctx},
 				all:  map[patchbay.DeliveryID]*known{},
 				drop: map[patchbay.LinkID]patchbay.DeliveryID{},
 			}

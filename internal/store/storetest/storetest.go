@@ -20,13 +20,17 @@ import (
 
 // Harness gives the suite databases. The functions are needed.
 type Harness struct {
-	// Open opens an empty database that goes by the clock, and closes it when the test ends.
-	Open func(t *testing.T, now func() time.Time) store.Store
+	// Open opens an empty database that goes by the clock, and closes it when the test ends. The Sealer may be nil.
+	Open func(t *testing.T, now func() time.Time, with store.Sealer) store.Store
 	// Reopen closes a store that the harness returned and opens its database again.
-	Reopen func(t *testing.T, s store.Store) store.Store
+	Reopen func(t *testing.T, s store.Store, with store.Sealer) store.Store
 	// Crash opens the database of a store again as it is after the store's process was killed: what the store has only
 	// in memory is lost. The store itself is not used any more.
 	Crash func(t *testing.T, s store.Store) store.Store
+	// Stored returns what stands in the tables of an open store, as it stands there.
+	Stored func(t *testing.T, s store.Store) []byte
+	// Exec runs a statement of SQL on the database of an open store.
+	Exec func(t *testing.T, s store.Store, sql string)
 	// Whole is how much the store deletes as one: it keeps events for up to that much longer, and its byte budget takes
 	// nothing less. 0 is for stores that delete event by event.
 	Whole time.Duration
@@ -47,7 +51,8 @@ func Run(t *testing.T, h Harness) {
 		{"Accept", acceptTests}, {"Idempotency", idempotencyTests}, {"Events", eventTests}, {"Deliveries", deliveryTests},
 		{"Record", recordTests}, {"Queue", queueTests}, {"Threads", threadTests}, {"Chains", chainTests}, {"Lanes", laneTests}, {"Recover", recoverTests},
 		{"Links", linkTests}, {"Registry", registryTests}, {"Prune", pruneTests}, {"Statistics", statisticsTests}, {"Model", modelTests},
-		{"Jobs", jobTests}, {"Erasure", erasureTests},
+		{"Jobs", jobTests}, {"Erasure", erasureTests}, {"Connections", connectionTests}, {"Flows", flowTests}, {"Sessions", sessionTests},
+		{"Hooks", hookTests}, {"Sealed", sealedTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, test := range group.tests {
@@ -98,18 +103,21 @@ type env struct {
 	h     Harness
 	s     store.Store
 	clock *clock
+	keys  *Keys
+	flows int // that hide has made
 	ctx   context.Context
 }
 
 func newEnv(t *testing.T, h Harness) *env {
 	c := &clock{t: start}
-	return &env{reporter: t, t: t, h: h, s: h.Open(t, c.now), clock: c, ctx: context.Background()}
+	keys := NewKeys()
+	return &env{reporter: t, t: t, h: h, s: h.Open(t, c.now, keys), clock: c, keys: keys, ctx: context.Background()}
 }
 
 func (e *env) now() time.Time { return e.clock.now() }
 
 func (e *env) crash()  { e.Helper(); e.s = e.h.Crash(e.t, e.s) }
-func (e *env) reopen() { e.Helper(); e.s = e.h.Reopen(e.t, e.s) }
+func (e *env) reopen() { e.Helper(); e.s = e.h.Reopen(e.t, e.s, e.keys) }
 
 // must ends the test when there is an error.
 func (e *env) must(err error) {

@@ -1,0 +1,244 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/store"
+)
+
+var _ store.Hooks = (*Store)(nil)
+
+const (
+	hookBrief   = "id, link, received, reads, placed, integration, state, account, scope, type, reason, links, events, key, header, query"
+	hookColumns = hookBrief + ", body"
+	sqlHook     = "SELECT " + hookColumns + " FROM hook WHERE id = $1"
+	// Of calls with one key that come at once the second waits for the first, and stores nothing.
+	sqlInsertHook = "INSERT INTO hook (" + hookColumns + `, tenant) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+		ON CONFLICT (key, integration) DO NOTHING`
+	sqlFinishHook = `UPDATE hook SET reads = $2, placed = $3, state = $4, account = $5, tenant = $6, scope = $7, type = $8, reason = $9, links = $10, events = $11
+		WHERE id = $1`
+	sqlPendingHooks = "SELECT " + hookColumns + " FROM hook WHERE state = 'pending' AND id > $1 AND id < $2 ORDER BY id LIMIT $3"
+)
+
+// scanHook reads a row of hookColumns or, without the body, hookBrief.
+func scanHook(row pgx.Row, body bool) (h store.Hook, err error) {
+	var (
+		received                          *time.Time
+		account, kind, reason, key, asked []byte
+		header                            *string
+		links, events                     []int64
+		fields                            = []any{&h.ID, &h.Link, &received, &h.Reads, &h.Placed, &h.Integration, &h.State, &account, &h.Scope}
+	)
+	fields = append(fields, &kind, &reason, &links, &events, &key, &header, &asked)
+	if body {
+		fields = append(fields, &h.Body)
+	}
+	if err := row.Scan(fields...); err != nil {
+		return h, err
+	}
+	h.Account, h.Type, h.Reason, h.Query, h.ReceivedAt = string(account), string(kind), string(reason), string(asked), utc(received)
+	copy(h.Key[:], key)
+	for _, id := range links {
+		h.Links = append(h.Links, patchbay.LinkID(id))
+	}
+	for _, id := range events {
+		h.Events = append(h.Events, patchbay.EventID(id))
+	}
+	if header != nil {
+		if err := json.Unmarshal([]byte(*header), &h.Header); err != nil {
+			return h, fmt.Errorf("the hook %s in the database cannot be read: %w", h.ID, err)
+		}
+	}
+	return h, nil
+}
+
+// tenantOf is the first segment of a hook's scope; nil while it has none.
+func tenantOf(h *store.Hook) *string {
+	if !h.Placed {
+		return nil
+	}
+	tenant := h.Scope.Tenant()
+	return &tenant
+}
+
+// numbers are identifiers as PostgreSQL's arrays hold them; nil for none.
+func numbers[K patchbay.Kind](ids []patchbay.ID[K]) []int64 {
+	var out []int64
+	for _, id := range ids {
+		out = append(out, int64(id))
+	}
+	return out
+}
+
+// hookValues are the values of hookColumns and tenant.
+func hookValues(h *store.Hook, state patchbay.HookState) ([]any, error) {
+	var header any
+	if len(h.Header) > 0 {
+		b, err := json.Marshal(h.Header)
+		if err != nil {
+			return nil, fmt.Errorf("the hook %s cannot be written: %w", h.ID, err)
+		}
+		header = string(b)
+	}
+	return []any{
+		int64(h.ID), int64(h.Link), orNull(h.ReceivedAt), h.Reads, h.Placed, h.Integration, string(state), []byte(h.Account), string(h.Scope), []byte(h.Type),
+		[]byte(h.Reason), numbers(h.Links), numbers(h.Events), h.Key[:], header, []byte(h.Query), h.Body, tenantOf(h),
+	}, nil
+}
+
+// SaveHook stores a partner's call; see store.Hooks.
+func (s *Store) SaveHook(ctx context.Context, h *store.Hook) (existing patchbay.HookID, err error) {
+	values, err := hookValues(h, patchbay.HookPending)
+	if err != nil {
+		return 0, err
+	}
+	err = s.write(ctx, func(tx pgx.Tx) error {
+		existing = 0
+		tag, err := tx.Exec(ctx, sqlInsertHook, values...)
+		if err != nil || tag.RowsAffected() > 0 {
+			return err
+		}
+		err = tx.QueryRow(ctx, "SELECT id FROM hook WHERE key = $1 AND integration = $2", h.Key[:], h.Integration).Scan(&existing)
+		if errors.Is(err, pgx.ErrNoRows) { // pruned in between
+			return fmt.Errorf("the call that %s repeats has just been deleted: %w", h.ID, store.ErrUnavailable)
+		}
+		return err
+	})
+	if state(err) == stateUniqueViolation {
+		err = fmt.Errorf("the hook %s exists: %w", h.ID, store.ErrConflict)
+	}
+	return existing, err
+}
+
+// FinishHook stores what reading a hook came to; see store.Hooks.
+func (s *Store) FinishHook(ctx context.Context, h *store.Hook) error {
+	return s.write(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, sqlFinishHook, int64(h.ID), h.Reads, h.Placed, string(h.State), []byte(h.Account), tenantOf(h), string(h.Scope), []byte(h.Type),
+			[]byte(h.Reason), numbers(h.Links), numbers(h.Events))
+		if err == nil && tag.RowsAffected() == 0 {
+			err = store.ErrNotFound
+		}
+		return err
+	})
+}
+
+// Hook returns a hook; see store.Hooks.
+func (s *Store) Hook(ctx context.Context, id patchbay.HookID) (*store.Hook, error) {
+	var h store.Hook
+	err := s.query(ctx, func(c *pgx.Conn) (err error) {
+		h, err = scanHook(c.QueryRow(ctx, sqlHook, int64(id)), true)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return store.ErrNotFound
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &h, nil
+}
+
+// hookList makes the statement of a list. Hooks in several states are walked state by state, so that each walk has its
+// order from the index.
+func hookList(f *store.HookFilter) (string, []any) {
+	w := &where{}
+	if f.Before != 0 {
+		w.and("id < ?", int64(f.Before))
+	} else {
+		w.and("id < ?", int64(forever))
+	}
+	if f.Integration != "" {
+		w.and("integration = ?", f.Integration)
+	}
+	if f.Link != 0 {
+		w.and("link = ? AND link <> 0", int64(f.Link))
+	}
+	if f.Account != "" {
+		w.and("account = ? AND account <> ''", []byte(f.Account))
+	}
+	if f.Within != "" {
+		w.and("tenant = ?", f.Within.Tenant())
+		w.and("placed AND (scope = ? OR scope >= ? || '/' AND scope < ? || '0')", string(f.Within))
+	}
+	if len(f.States) == 0 {
+		return w.sql("SELECT "+hookBrief+" FROM hook", "id DESC", f.Limit), w.args
+	}
+	states := make([]string, len(f.States))
+	for i, state := range f.States {
+		states[i] = string(state)
+	}
+	if f.Link != 0 || f.Account != "" || f.Within != "" {
+		w.and("state = ANY(?::text[])", states)
+		return w.sql("SELECT "+hookBrief+" FROM hook", "id DESC", f.Limit), w.args
+	}
+	w.conditions = append(w.conditions, "state = wanted")
+	inner := w.sql("SELECT "+hookBrief+" FROM hook", "id DESC", f.Limit)
+	limit := len(w.args)
+	w.args = append(w.args, states)
+	return fmt.Sprintf("SELECT h.* FROM (SELECT DISTINCT unnest($%d::text[]) COLLATE \"C\" AS wanted) AS s, LATERAL (%s) AS h ORDER BY h.id DESC LIMIT $%d",
+		limit+1, inner, limit), w.args
+}
+
+// Hooks lists hooks; see store.Hooks.
+func (s *Store) Hooks(ctx context.Context, f store.HookFilter) (out []store.Hook, err error) {
+	sql, args := hookList(&f)
+	err = s.query(ctx, func(c *pgx.Conn) error {
+		rows, err := c.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.Hook, error) { return scanHook(row, false) })
+		return err
+	})
+	return out, err
+}
+
+// PendingHooks returns hooks that nobody has read; see store.Hooks.
+func (s *Store) PendingHooks(ctx context.Context, before time.Time, after patchbay.HookID, limit int) (out []store.Hook, err error) {
+	err = s.query(ctx, func(c *pgx.Conn) error {
+		rows, err := c.Query(ctx, sqlPendingHooks, int64(after), patchbay.FirstIDAt(before), limit)
+		if err != nil {
+			return err
+		}
+		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.Hook, error) { return scanHook(row, true) })
+		return err
+	})
+	return out, err
+}
+
+// pruneHooks deletes partners' calls that need not be kept any longer.
+func (s *Store) pruneHooks(ctx context.Context, r *store.Retention, now time.Time) (bool, error) {
+	for _, state := range []struct {
+		name patchbay.HookState
+		kept time.Duration
+	}{
+		{patchbay.HookDone, r.Unmatched}, {patchbay.HookIgnored, r.Unmatched}, {patchbay.HookFailed, r.Unmatched},
+		{patchbay.HookPending, r.Matched}, {patchbay.HookUnplaced, r.Matched},
+	} {
+		if state.kept <= 0 {
+			continue
+		}
+		more, err := s.deleted(ctx, pruneRows, `DELETE FROM hook WHERE state = $1 AND id IN
+			(SELECT id FROM hook WHERE state = $1 AND id < $2 ORDER BY id LIMIT $3)`, string(state.name), patchbay.FirstIDAt(now.Add(-state.kept)), pruneRows)
+		if err != nil || more {
+			return more, err
+		}
+	}
+	return false, nil
+}
+
+// pruneSessions deletes sessions and sign-ins whose time is over.
+func (s *Store) pruneSessions(ctx context.Context, _ *store.Retention, now time.Time) (bool, error) {
+	more, err := s.deleted(ctx, pruneRows, "DELETE FROM session WHERE id IN (SELECT id FROM session WHERE expires <= $1 ORDER BY expires LIMIT $2)", now, pruneRows)
+	if err != nil || more {
+		return more, err
+	}
+	return s.deleted(ctx, pruneRows, "DELETE FROM flow WHERE hash IN (SELECT hash FROM flow WHERE until <= $1 ORDER BY until LIMIT $2)", now, pruneRows)
+}
