@@ -1,0 +1,152 @@
+// What is nicer with a script. Every page works without it: buttons of forms that are marked with data-live are sent in
+// the background, and the parts of the answer that carry data-part take the place of the same parts here.
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  root.classList.add("js");
+
+  const say = (text) => {
+    const status = document.getElementById("status");
+    if (status) status.textContent = text;
+  };
+
+  const times = (within) => {
+    const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+    for (const time of within.querySelectorAll("time[datetime]")) {
+      const at = new Date(time.dateTime);
+      if (Number.isNaN(at.getTime())) continue;
+      time.title = time.dateTime;
+      time.textContent = format.format(at);
+    }
+  };
+
+  const replace = (html) => {
+    const page = new DOMParser().parseFromString(html, "text/html");
+    const active = document.activeElement;
+    const focus = active && active.id;
+    const at = active && typeof active.selectionStart === "number" ? active.selectionStart : null;
+    for (const part of document.querySelectorAll("[data-part]")) {
+      const other = page.querySelector(`[data-part="${CSS.escape(part.dataset.part)}"]`);
+      if (!other || part.innerHTML === other.innerHTML) continue;
+      // What a person is typing into stays as it is, unless the button that they pressed is in there.
+      if (active && part.contains(active) && active.matches("input:not([type=search]), textarea, select")) continue;
+      const typed = active && part.contains(active) ? active.value : null;
+      part.replaceChildren(...document.importNode(other, true).childNodes);
+      const again = focus && part.querySelector(`#${CSS.escape(focus)}`);
+      if (again) {
+        if (typed !== null && again.type === "search") again.value = typed;
+        again.focus();
+        if (at !== null && again.setSelectionRange && again.type !== "checkbox") again.setSelectionRange(at, at);
+      }
+      times(part);
+    }
+    const said = page.getElementById("status");
+    if (said) say(said.textContent);
+  };
+
+  let latest = 0;
+  const send = async (form, button) => {
+    const turn = ++latest;
+    const body = new URLSearchParams();
+    for (const [key, value] of new FormData(form)) if (typeof value === "string") body.append(key, value);
+    body.append(button.name, button.value);
+    form.setAttribute("aria-busy", "true");
+    try {
+      const answer = await fetch(form.action, {
+        method: "POST", body, credentials: "same-origin", redirect: "error", headers: { Accept: "text/html" },
+      });
+      const html = await answer.text();
+      if (turn === latest) replace(html);
+    } catch {
+      if (turn === latest) say("That could not be sent. Check your connection and try again.");
+    } finally {
+      if (turn === latest) form.removeAttribute("aria-busy");
+    }
+  };
+
+  document.addEventListener("submit", (event) => {
+    const button = event.submitter;
+    if (!button || !button.hasAttribute("data-live")) return;
+    event.preventDefault();
+    send(event.target, button);
+  });
+
+  // Searching: after a pause in typing, and with Enter.
+  let pause = 0;
+  const search = (input) => {
+    const button = input.form && input.form.querySelector(`button[data-search="${CSS.escape(input.name)}"]`);
+    if (button) send(input.form, button);
+  };
+  document.addEventListener("input", (event) => {
+    const input = event.target;
+    if (input.matches("input[type=search][data-live-search]")) {
+      clearTimeout(pause);
+      pause = setTimeout(() => search(input), 300);
+    }
+    if (input.matches("[data-filter]")) filter(input);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.matches("input[type=search][data-live-search]")) {
+      event.preventDefault();
+      clearTimeout(pause);
+      search(event.target);
+    }
+  });
+
+  // The preview follows what is chosen.
+  document.addEventListener("change", (event) => {
+    const form = event.target.form;
+    const button = form && form.querySelector("button[data-follow]");
+    if (button && event.target.matches("[data-follows]")) send(form, button);
+  });
+
+  // The gallery narrows down while one types.
+  const filter = (input) => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let left = 0;
+    for (const item of document.querySelectorAll("[data-words]")) {
+      item.hidden = !words.every((word) => item.dataset.words.includes(word));
+      if (!item.hidden) left++;
+    }
+    for (const group of document.querySelectorAll("[data-group]")) {
+      group.hidden = !group.querySelector("[data-words]:not([hidden])");
+    }
+    say(left === 1 ? "1 integration" : `${left} integrations`);
+  };
+
+  document.addEventListener("click", async (event) => {
+    const copy = event.target.closest("[data-copy]");
+    if (copy) {
+      const from = document.getElementById(copy.dataset.copy);
+      try {
+        await navigator.clipboard.writeText(from.value ?? from.textContent);
+        say("Copied.");
+        copy.textContent = "Copied";
+      } catch {
+        from.focus();
+        if (from.select) from.select();
+        say("Press Ctrl+C to copy.");
+      }
+    }
+    const add = event.target.closest("[data-add-pair]");
+    if (add) {
+      const pairs = add.closest(".field").querySelector(".pairs");
+      const last = pairs.lastElementChild;
+      const next = last.cloneNode(true);
+      const n = pairs.children.length;
+      for (const input of next.querySelectorAll("input")) {
+        input.name = input.name.replace(/\d+$/, n);
+        input.id = input.id.replace(/\d+$/, n);
+        input.value = "";
+        input.placeholder = "";
+        input.setAttribute("aria-label", input.getAttribute("aria-label").replace(/\d+$/, n + 1));
+      }
+      pairs.append(next);
+      next.querySelector("input").focus();
+    }
+  });
+
+  times(document);
+  const summary = document.getElementById("problems");
+  if (summary) summary.focus();
+})();
