@@ -129,7 +129,7 @@ func (s *stage) delivery(m *patchbay.Message) *integration.Delivery {
 	return &integration.Delivery{
 		ID: patchbay.DeliveryAt(e.ID, 1), Attempt: 1, Event: &e, Title: "Push", Settings: s.settings, Consumer: s.kit.Consumer, Env: s.env,
 		Connection: s.kit.Connection,
-		Message: func() (*integration.Message, error) { copied := *m; return &copied, nil },
+		Message:    func() (*integration.Message, error) { copied := *m; return &copied, nil },
 	}
 }
 
