@@ -38,6 +38,8 @@ type Outcome struct {
 	Body []byte
 	// Host is the destination that was called, when the link's settings do not tell it.
 	Host string
+	// refused says that the partner did not take the connection's credentials, which are renewed.
+	refused bool
 }
 
 // Try makes one attempt now and returns what came of it. It records nothing: the queue's own attempts, inline calls,
@@ -48,7 +50,8 @@ func (e *Engine) Try(ctx context.Context, c Call) Outcome {
 		wire = e.o.Client.Preview(c.Link.Secrets)
 	}
 	began := e.o.Now()
-	out := Outcome{Result: e.call(ctx, &c, wire)}
+	out := Outcome{}
+	out.Result, out.refused = e.call(ctx, &c, wire)
 	took := e.o.Now().Sub(began)
 
 	request := wire.Request()
@@ -76,7 +79,7 @@ func (e *Engine) Try(ctx context.Context, c Call) Outcome {
 }
 
 // call runs the integration, and turns its panic into a verdict: one integration's bug must not take the others down.
-func (e *Engine) call(ctx context.Context, c *Call, wire *outbound.Attempt) (res integration.Result) {
+func (e *Engine) call(ctx context.Context, c *Call, wire *outbound.Attempt) (res integration.Result, refused bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			e.log.Error("an integration panicked", "integration", c.Link.Integration, "link", c.Link.ID,
@@ -86,10 +89,18 @@ func (e *Engine) call(ctx context.Context, c *Call, wire *outbound.Attempt) (res
 	}()
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
+	con, unusable := e.connection(ctx, c)
+	if unusable != nil {
+		return *unusable, false
+	}
+	if con != nil && !c.Preview {
+		wire.Hide(e.redactors.hiding(con))
+	}
 	d := &integration.Delivery{
 		ID: c.Delivery, Attempt: c.Attempt, Event: c.Event, Title: e.o.Catalog.Title(c.Event), Settings: c.Link.Settings,
 		Reference: c.Reference, Stale: c.Stale, Preview: c.Preview, Consumer: c.Consumer,
-		Message: func() (*integration.Message, error) { return e.o.Catalog.Render(c.Event, c.Link.Definition) },
+		Connection: con,
+		Message:    func() (*integration.Message, error) { return e.o.Catalog.Render(c.Event, c.Link.Definition) },
 		Env: &integration.Env{
 			HTTP: wire, Dial: e.o.Client.Dial, Record: wire.Record, Config: c.Link.Config,
 			Log: e.log, Now: e.o.Now, PublicURL: e.o.PublicURL,
@@ -101,17 +112,22 @@ func (e *Engine) call(ctx context.Context, c *Call, wire *outbound.Attempt) (res
 	if c.Link.Body != nil {
 		body, err := c.Link.Body(c.Event)
 		if err != nil {
-			return integration.Misconfigured("the link's body expression failed: %v", err)
+			return integration.Misconfigured("the link's body expression failed: %v", err), false
 		}
 		d.Body = body
 	}
-	if c.Test && c.Link.Tester != nil {
-		return c.Link.Tester.Test(ctx, d)
+	switch {
+	case c.Test && c.Link.Tester != nil:
+		res = c.Link.Tester.Test(ctx, d)
+	case c.Link.Sender == nil:
+		return integration.Misconfigured("the integration %s only receives", c.Link.Integration), false
+	default:
+		res = checked(c.Link.Sender.Send(ctx, d))
 	}
-	if c.Link.Sender == nil {
-		return integration.Misconfigured("the integration %s only receives", c.Link.Integration)
+	if refused = res.Verdict == patchbay.VerdictAuthExpired && con != nil && !c.Preview; refused {
+		e.o.Connections.Refused(ctx, con)
 	}
-	return checked(c.Link.Sender.Send(ctx, d))
+	return res, refused
 }
 
 // checked turns a Result that no integration should return into one that means something.

@@ -27,6 +27,8 @@ type decision struct {
 	used int
 	// why is set where the attempt itself does not say it.
 	why string
+	// forgiven says that the attempt was not the link's fault nor the partner's: the connection's credentials were over.
+	forgiven bool
 	// loose says that those behind it in an order go on without it.
 	loose bool
 }
@@ -36,8 +38,15 @@ func (e *Engine) decide(it *item, link *Link, out *Outcome) decision {
 	switch out.Verdict {
 	case patchbay.VerdictDelivered:
 		return decision{state: patchbay.DeliverySucceeded}
-	case patchbay.VerdictRejected, patchbay.VerdictAuthExpired:
+	case patchbay.VerdictRejected:
 		return decision{state: patchbay.DeliveryFailed}
+	case patchbay.VerdictAuthExpired:
+		switch {
+		case link.Connection == 0: // nothing will renew what its settings hold
+			return decision{state: patchbay.DeliveryFailed}
+		case out.refused && e.forgive(it):
+			return decision{state: patchbay.DeliveryPending, due: e.now().Add(spread(refusedPause, e.random())), used: it.used, loose: it.loose, forgiven: true}
+		}
 	}
 	schedule := patchbay.DefaultSchedule()
 	maxAge := time.Duration(0)
@@ -163,7 +172,10 @@ func (e *Engine) finish(it *item, link *Link, d decision, out *Outcome) *item {
 			learned.Host = out.Host
 			l.link = &learned
 		}
-		e.consequences(l, it.started, out)
+		if !d.forgiven {
+			delete(l.refused, it.delivery)
+			e.consequences(l, it.started, out)
+		}
 	}
 	e.release(it)
 	e.ended(it, d.state == patchbay.DeliveryPending)

@@ -132,6 +132,8 @@ type Connections interface {
 	Use(ctx context.Context, id patchbay.ConnectionID, scope patchbay.Scope) (*integration.Connected, error)
 	// Refused says that the partner did not take these credentials: they are renewed before they are used again.
 	Refused(ctx context.Context, used *integration.Connected)
+	// Known returns a connection from memory, without its credentials: previews show it.
+	Known(id patchbay.ConnectionID) (*patchbay.Connection, bool)
 }
 
 // Options configure an Engine.
@@ -200,6 +202,7 @@ type Engine struct {
 	news       []*lane           // whose owners are to be told
 	counts     []patchbay.LinkID // were paused, and how much they hold is to be counted
 	limits     limits
+	redactors  redactors
 	workers    int
 	started    bool
 	stopping   bool

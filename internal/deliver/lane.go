@@ -94,12 +94,13 @@ type lane struct {
 	proven                 bool // has succeeded, and not failed since
 	failures               int
 	failingSince           time.Time
-	lastError              string    // of the last failed attempt; empty while the link succeeds
-	openedAt, openUntil    time.Time // when the breaker opened, and its next probe
-	throttled              time.Time // the partner wants us to wait until then
-	throttles              int       // periods of it in a row
-	throttledAt            time.Time // when the period began that throttled ends
-	throttledSince         time.Time // when the first of them began
+	lastError              string                           // of the last failed attempt; empty while the link succeeds
+	openedAt, openUntil    time.Time                        // when the breaker opened, and its next probe
+	throttled              time.Time                        // the partner wants us to wait until then
+	throttles              int                              // periods of it in a row
+	throttledAt            time.Time                        // when the period began that throttled ends
+	throttledSince         time.Time                        // when the first of them began
+	refused                map[patchbay.DeliveryID]struct{} // whose last attempt the partner did not take the credentials of
 	limiter                *rate.Limiter
 	limited                time.Time // the rate allows the next one then
 	stalled                time.Time // the store could not say what is needed to send; again then

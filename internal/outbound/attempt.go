@@ -18,7 +18,9 @@ type Attempt struct {
 	// more are the secrets that requests have named, besides those of the settings.
 	more     []string
 	moreMade *Redactor
-	preview  bool
+	// also hides the credentials of the link's connection; see Hide.
+	also    *Redactor
+	preview bool
 
 	request *patchbay.Request
 	code    int
@@ -40,6 +42,9 @@ func (c *Client) AttemptWith(secrets *Redactor) *Attempt {
 func (c *Client) Preview(secrets []string) *Attempt {
 	return &Attempt{client: c, secrets: NewRedactor(secrets), preview: true}
 }
+
+// Hide has what else is secret hidden from now on: the credentials of a connection.
+func (a *Attempt) Hide(also *Redactor) { a.also = also }
 
 // Do is Client.Do, remembered.
 func (a *Attempt) Do(ctx context.Context, req *integration.Request) (*integration.Response, error) {
@@ -72,7 +77,9 @@ func (a *Attempt) Request() *patchbay.Request { return a.request }
 func (a *Attempt) Response() (code int, body string) { return a.code, a.body }
 
 // Redact takes the secrets of the attempt out of any text, such as a Result's error.
-func (a *Attempt) Redact(s string) string { return a.moreMade.Redact(a.secrets.Redact(s)) }
+func (a *Attempt) Redact(s string) string {
+	return a.moreMade.Redact(a.also.Redact(a.secrets.Redact(s)))
+}
 
 // Body makes a response's body fit to be kept or shown: cut, redacted, and in valid UTF-8 without null bytes.
 func (a *Attempt) Body(b []byte) string { return a.keep(b, false) }
@@ -98,7 +105,7 @@ func (a *Attempt) remember(method, url string, header integration.Header, body [
 	for i := range header {
 		name, value := header[i].Name, patchbay.Redacted
 		if !isCredential(name) {
-			value = strings.ToValidUTF8(a.moreMade.value(a.secrets.value(header[i].Value)), "\uFFFD")
+			value = strings.ToValidUTF8(a.moreMade.value(a.also.value(a.secrets.value(header[i].Value))), "\uFFFD")
 		}
 		if before, twice := r.Headers[name]; twice {
 			value = before + ", " + value
@@ -123,10 +130,10 @@ func (a *Attempt) keep(b []byte, cut bool) string {
 	if len(b) == 0 {
 		return ""
 	}
-	most := patchbay.MaxResponseBodyKept + max(a.secrets.longest(), a.moreMade.longest())
+	most := patchbay.MaxResponseBodyKept + max(a.secrets.longest(), a.also.longest(), a.moreMade.longest())
 	s := a.Redact(string(b[:min(len(b), most)]))
 	if cut || len(b) > most {
-		s = a.moreMade.trimPart(a.secrets.trimPart(s))
+		s = a.moreMade.trimPart(a.also.trimPart(a.secrets.trimPart(s)))
 	}
 	if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
 		s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
