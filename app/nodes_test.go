@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ type fleet struct {
 type member struct {
 	*server
 	data     string
+	keys     string // the key file
 	proxy    *netfault.Proxy
 	database patchbay.Secret
 }
@@ -39,6 +41,7 @@ func newFleet(t *testing.T, n int) *fleet {
 		t.Fatal(err)
 	}
 	f := &fleet{t: t}
+	keys := filepath.Join(t.TempDir(), "secret.key")
 	for range n {
 		proxy, err := netfault.New(database.Host)
 		if err != nil {
@@ -47,7 +50,7 @@ func newFleet(t *testing.T, n int) *fleet {
 		t.Cleanup(proxy.Close)
 		own := *database
 		own.Host = proxy.Address()
-		m := &member{data: t.TempDir(), proxy: proxy, database: patchbay.Secret(own.String())}
+		m := &member{data: t.TempDir(), keys: keys, proxy: proxy, database: patchbay.Secret(own.String())}
 		m.start(t)
 		f.nodes = append(f.nodes, m)
 	}
@@ -67,7 +70,7 @@ func (m *member) start(t *testing.T) {
 	if m.server != nil {
 		key = m.key
 	}
-	m.server = start(t, app.Options{Config: config.Config{Data: m.data}, Version: "1.2.3"}, func(c *config.Config) {
+	m.server = start(t, app.Options{Config: config.Config{Data: m.data, KeyFile: m.keys}, Version: "1.2.3"}, func(c *config.Config) {
 		c.Database, c.Grace = m.database, config.Duration(5*time.Second)
 	})
 	if m.key = key; key == "" {

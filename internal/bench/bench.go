@@ -75,13 +75,15 @@ const (
 
 // bench is one run of the program.
 type bench struct {
-	o      Options
-	size   sizes
-	sink   *sinkAPI
-	dirs   []string
-	rows   map[string]*Row
-	run    int
-	totals Totals
+	o    Options
+	size sizes
+	sink *sinkAPI
+	dirs []string
+	// keyFile is the one that the nodes of a shared database share.
+	keyFile string
+	rows    map[string]*Row
+	run     int
+	totals  Totals
 	// parts are the totals of each group, group the one that is being measured.
 	parts []Part
 	began time.Time
@@ -190,6 +192,12 @@ func (b *bench) serveOn(ctx context.Context, dir, key, database string) (*target
 	args := []string{"--data", dir}
 	if b.profiled {
 		args = append(args, "--cpu-profile", b.o.Profile)
+	}
+	if database != "" {
+		if b.keyFile == "" {
+			b.keyFile = filepath.Join(dir, "secret.key")
+		}
+		args = append(args, "--key-file", b.keyFile)
 	}
 	cmd := b.o.Command(RoleServe, args...)
 	if database != "" {

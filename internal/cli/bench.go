@@ -108,6 +108,7 @@ type partDatabase struct {
 type partServeCmd struct {
 	partDatabase
 	Data       string `name:"data" required:""`
+	KeyFile    string `name:"key-file"`
 	CPUProfile string `name:"cpu-profile"`
 }
 
@@ -115,7 +116,7 @@ type partServeCmd struct {
 func (c *partServeCmd) Run(p *program) error {
 	ctx, cancel := bench.Orphaned(p.ctx, p.in)
 	defer cancel()
-	settings := config.Config{Listen: "127.0.0.1:0", Data: c.Data, Database: c.Database, LogFormat: "json", LogLevel: "error",
+	settings := config.Config{Listen: "127.0.0.1:0", Data: c.Data, Database: c.Database, KeyFile: c.KeyFile, LogFormat: "json", LogLevel: "error",
 		EgressAllow: config.Networks{netip.MustParsePrefix("127.0.0.0/8")}}.WithDefaults()
 	if c.CPUProfile != "" {
 		f, err := os.Create(c.CPUProfile)

@@ -24,7 +24,7 @@ type jobsCmd struct {
 
 type jobsListCmd struct {
 	State  []string `name:"state" placeholder:"STATE" help:"Only these states: pending, running, succeeded, failed, cancelled."`
-	Action string   `name:"action" placeholder:"ACTION" help:"Only retry, cancel, replay, recover or erase."`
+	Action string   `name:"action" placeholder:"ACTION" help:"Only retry, cancel, replay, recover, erase or reseal."`
 	paging
 }
 

@@ -48,6 +48,21 @@ type NodeView struct {
 	OpenBreakers int `json:"open_breakers"`
 }
 
+// Others returns the nodes that are there beside this one, with what they said of themselves last.
+func (m *Member) Others() []store.Node {
+	view := m.view.Load()
+	if view == nil {
+		return nil
+	}
+	var out []store.Node
+	for i := range view.Nodes {
+		if n := &view.Nodes[i]; !n.Gone && n.Incarnation != m.self.Incarnation {
+			out = append(out, *n)
+		}
+	}
+	return out
+}
+
 // Overview is who is there and what waits.
 type Overview struct {
 	Nodes []NodeView

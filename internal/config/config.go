@@ -44,6 +44,7 @@ type Config struct {
 	Listen   string          `name:"listen" env:"PATCHBAY_LISTEN" placeholder:"HOST:PORT" help:"Address to serve on. Default: ${default_listen}."`
 	Data     string          `name:"data" env:"PATCHBAY_DATA" placeholder:"DIR" help:"Directory that holds the embedded database, the first admin key and the name of this node. Default: ${default_data}."`
 	Database patchbay.Secret `name:"database" env:"PATCHBAY_DATABASE" placeholder:"URL" help:"PostgreSQL database that this node shares with others, such as postgres://USER:PASSWORD@HOST:5432/NAME. Better given in the environment than on the command line. Default: an embedded SQLite database in the data directory."`
+	KeyFile  string          `name:"key-file" env:"PATCHBAY_KEY_FILE" placeholder:"FILE" help:"File with the keys that secrets in the database are sealed with; every node of an installation needs the same one. Default: secret.key in the data directory, which the first start makes."`
 	Catalog  []string        `name:"catalog" env:"PATCHBAY_CATALOG" placeholder:"FILE|DIR|builtin:NAME" help:"Where event types are read from; can be repeated. Default: the four built-in catalogs."`
 	Dev      bool            `name:"dev" env:"PATCHBAY_DEV" help:"Development mode: loopback only, no credentials needed, loopback targets allowed."`
 
@@ -98,6 +99,14 @@ func Vars() map[string]string {
 
 // AdminKeyFile is the file in the data directory that the first start writes the admin key to, for its owner only.
 func AdminKeyFile(data string) string { return filepath.Join(data, "admin.key") }
+
+// SecretKeyFile is the file with the keys that secrets are sealed with.
+func (c Config) SecretKeyFile() string {
+	if c.KeyFile != "" {
+		return c.KeyFile
+	}
+	return filepath.Join(c.Data, "secret.key")
+}
 
 // WithDefaults returns c with every field that was not set at its default.
 func (c Config) WithDefaults() Config {

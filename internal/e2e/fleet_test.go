@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,7 +23,7 @@ type fleet struct {
 // newFleet starts nodes at a database, one after the other.
 func newFleet(t *testing.T, n int, database string) *fleet {
 	t.Helper()
-	f := &fleet{t: t, args: []string{"--dev", "--database", database}, nodes: make([]*server, n)}
+	f := &fleet{t: t, args: []string{"--dev", "--database", database, "--key-file", filepath.Join(t.TempDir(), "secret.key")}, nodes: make([]*server, n)}
 	for i := range n {
 		f.data = append(f.data, t.TempDir())
 		f.start(i)

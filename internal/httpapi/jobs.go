@@ -43,7 +43,7 @@ func (a *api) jobRoutes() {
 	register(a, operation{id: "get-job", method: http.MethodGet, path: "/v1/jobs/{id}", tag: tagJobs, summary: "Get a job with its progress",
 		needs: access.Read, response: exampleJob}, a.getJob)
 	register(a, operation{id: "cancel-job", method: http.MethodPost, path: "/v1/jobs/{id}/cancel", tag: tagJobs, summary: "Cancel a job",
-		description: "It ends after its current step; what it has done stays done. Cancelling an erasure needs the permission `admin`.",
+		description: "It ends after its current step; what it has done stays done. Cancelling an erasure, or what seals secrets anew, needs the permission `admin`.",
 		needs:       access.Manage, response: exampleJob}, a.cancelJob)
 	a.eraseRoute()
 }
@@ -78,7 +78,7 @@ type (
 	listJobsInput struct {
 		Paging
 		State  []store.JobState `query:"state" doc:"One or several of pending, running, succeeded, failed and cancelled, separated by commas."`
-		Action string           `query:"action" doc:"One of retry, cancel, replay, recover and erase."`
+		Action string           `query:"action" doc:"One of retry, cancel, replay, recover, erase and reseal."`
 	}
 	jobListOutput struct{ Body page[jobs.View] }
 	jobOutput     struct{ Body jobs.View }
@@ -142,7 +142,7 @@ func (a *api) listJobs(ctx context.Context, c *access.Caller, in *listJobsInput)
 		}
 		q.States = append(q.States, state)
 	}
-	if q.Action != "" && !slices.Contains([]string{jobs.Retry, jobs.Cancel, jobs.Replay, jobs.Recover, jobs.Erase}, q.Action) {
+	if q.Action != "" && !slices.Contains([]string{jobs.Retry, jobs.Cancel, jobs.Replay, jobs.Recover, jobs.Erase, jobs.Reseal}, q.Action) {
 		return nil, patchbay.Invalid("action", "%q is not what a job does", clip(q.Action))
 	}
 	views, more, err := service.List(ctx, c, q)

@@ -49,6 +49,8 @@ func ParseInput(action string, raw json.RawMessage) (Input, error) {
 	switch {
 	case action == Erase:
 		return Input{}, patchbay.Invalid("action", "an erasure is made with POST /v1/erase")
+	case action == Reseal:
+		return Input{}, patchbay.Invalid("action", "secrets are sealed anew by POST /v1/secrets/rotate")
 	case !ok:
 		return Input{}, patchbay.Invalid("action", "is one of retry, cancel, replay and recover, not %q", clip(action))
 	}

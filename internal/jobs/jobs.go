@@ -26,6 +26,7 @@ const (
 	Replay  = "replay"
 	Recover = "recover"
 	Erase   = store.ActionErase
+	Reseal  = "reseal"
 )
 
 const (
@@ -83,6 +84,8 @@ type Options struct {
 	Deliveries Deliveries
 	Links      Links
 	Keys       Keys
+	// Sealing seals secrets anew; nil when nothing is sealed.
+	Sealing Sealing
 	// Figures hands over what this process has counted and not stored yet; nil when it counts nothing.
 	Figures func(context.Context) error
 	// Types returns the keys of the event types that a pattern matches.
@@ -138,7 +141,7 @@ func New(o Options) *Service {
 // View is a job as the API shows it.
 type View struct {
 	ID     patchbay.JobID `json:"id"`
-	Action string         `json:"action" enum:"retry,cancel,replay,recover,erase"`
+	Action string         `json:"action" enum:"retry,cancel,replay,recover,erase,reseal"`
 	// Filter is what it was made with; of an erasure that has ended, hashes of that.
 	Filter *Filter `json:"filter"`
 	// By is who made it: an API key, or how the caller was known otherwise.
@@ -281,7 +284,7 @@ func (s *Service) Cancel(ctx context.Context, c *access.Caller, id patchbay.JobI
 	if err != nil {
 		return nil, err
 	}
-	if j.Action == Erase {
+	if j.Action == Erase || j.Action == Reseal {
 		if err := c.Require(access.Admin); err != nil {
 			return nil, err
 		}

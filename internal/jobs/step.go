@@ -56,6 +56,8 @@ func (s *Service) step(ctx context.Context, w *work) (result, error) {
 		return s.again(ctx, w)
 	case Erase:
 		return s.erase(ctx, w)
+	case Reseal:
+		return s.reseal(ctx, w)
 	}
 	return result{}, patchbay.Errorf(patchbay.CodeInvalidRequest, "this version of Patchbay does not know the action %q", w.action)
 }

@@ -23,7 +23,12 @@ type cursor struct {
 	// At is the next identifier to look at when the job ascends, and the last that was looked at when it descends.
 	At      int64 `json:"at,omitempty"`
 	Ascends bool  `json:"ascends,omitempty"`
-	// Phase is where an erasure is.
+	// Place is the store's own cursor of a job that seals anew; Again says that it walks over the rows once more, Found that
+	// this walk has found something to do.
+	Place string `json:"place,omitempty"`
+	Again bool   `json:"again,omitempty"`
+	Found bool   `json:"found,omitempty"`
+	// Phase is where an erasure is, or a job that seals anew.
 	Phase string `json:"phase,omitempty"`
 	// Until is what a phase waits for, in milliseconds since 1970.
 	Until int64 `json:"until,omitempty"`
@@ -278,7 +283,7 @@ func (s *Service) backlog(w *work) bool {
 func (s *Service) count(ctx context.Context, w *work, dry bool) (n int64, complete bool, err error) {
 	until := time.Now().Add(countFor) // how long the caller waits, whatever clock the jobs go by
 	x := *w
-	for n < countMost && time.Now().Before(until) {
+	for (n < countMost || w.action == Reseal) && time.Now().Before(until) {
 		found, done, err := s.look(ctx, &x, dry)
 		n += found
 		if err != nil || done {
@@ -299,6 +304,14 @@ func (s *Service) look(ctx context.Context, w *work, dry bool) (n int64, done bo
 			w.cursor.At = int64(found[len(found)-1].ID)
 		}
 		return int64(len(found)), len(found) < stepSize, nil
+	}
+	if w.action == Reseal {
+		next, found, err := s.o.Sealing.Count(ctx, w.cursor.Place, stepSize)
+		if err != nil {
+			return 0, false, storeError("counting what is sealed", err)
+		}
+		w.cursor.Place = next
+		return int64(found), next == "", nil
 	}
 	if w.filter.Tenant != "" {
 		events, err := s.o.Store.Events(ctx, store.EventFilter{Within: patchbay.Scope(w.filter.Tenant), Limit: stepSize, Before: patchbay.EventID(w.before())})
