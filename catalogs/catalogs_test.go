@@ -167,6 +167,7 @@ var settings = map[string]string{
 	"webhook":         `{"url": "https://example.com/hook", "secret": "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}`,
 	"slack":           `{"url": "https://hooks.slack.com/services/T0/B0/x", "channel": "#qa"}`,
 	"email":           `{"to": "qa@example.com"}`,
+	"github":          `{"repository": "acme/web", "mode": "issue", "token": "t"}`,
 	"jira":            `{"jira_base_url": "https://jira.example.com", "project_key": "QA", "token": "t"}`,
 	"pivotal_tracker": `{"project_id": 7, "api_token": "t"}`,
 	"hip_chat":        `{"room_id": "qa", "room_token": "t"}`,

@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/patchbay/patchbay/integration"
 	"github.com/patchbay/patchbay/integrations/email"
+	"github.com/patchbay/patchbay/integrations/github"
 	hipchat "github.com/patchbay/patchbay/integrations/hip_chat"
 	"github.com/patchbay/patchbay/integrations/inbox"
 	"github.com/patchbay/patchbay/integrations/jira"
@@ -15,6 +16,6 @@ import (
 // Integrations returns them in the order in which they are shown.
 func Integrations() []integration.Integration {
 	return []integration.Integration{
-		webhook.New(), slack.New(), email.New(), jira.New(), pivotaltracker.New(), hipchat.New(), inbox.New(),
+		webhook.New(), slack.New(), email.New(), github.New(), jira.New(), pivotaltracker.New(), hipchat.New(), inbox.New(),
 	}
 }
