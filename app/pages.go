@@ -1,0 +1,22 @@
+package app
+
+import (
+	"strings"
+
+	"github.com/patchbay/patchbay/internal/links"
+	"github.com/patchbay/patchbay/internal/session"
+	"github.com/patchbay/patchbay/internal/web"
+)
+
+// pages makes what people see in a browser.
+func (a *App) pages() (*web.Site, error) {
+	o := web.Options{
+		Links: a.links, Catalog: a.catalog, Sessions: a.sessions, Integrations: a.o.Integrations, Kinds: links.DefaultKinds(),
+		Theme:          session.Theme{Name: a.config.PortalName, Accent: a.config.PortalAccent, Logo: a.config.PortalLogo},
+		FrameAncestors: a.config.PortalFrames, Secure: strings.HasPrefix(a.publicURL(), "https://"), Log: a.log, Now: a.o.Now,
+	}
+	if a.connections != nil {
+		o.Connections = a.connections
+	}
+	return web.New(o)
+}
