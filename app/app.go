@@ -31,6 +31,8 @@ import (
 	"github.com/patchbay/patchbay/internal/links"
 	"github.com/patchbay/patchbay/internal/obs"
 	"github.com/patchbay/patchbay/internal/outbound"
+	"github.com/patchbay/patchbay/internal/sealing"
+	"github.com/patchbay/patchbay/internal/secret"
 	"github.com/patchbay/patchbay/internal/session"
 	"github.com/patchbay/patchbay/internal/stats"
 	"github.com/patchbay/patchbay/internal/store"
@@ -61,6 +63,8 @@ type Options struct {
 	Log *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Wrapper wraps the keys of the rows that hold secrets; nil means the keys of the key file.
+	Wrapper Wrapper
 	// RetryJitter returns numbers in [0,1) that spread retries; nil means random ones.
 	RetryJitter func() float64
 }
@@ -73,6 +77,10 @@ type App struct {
 	integrations map[string]integration.Integration
 
 	store store.Store
+	// wrapper has the keys of secrets; ring is the same when they are a file's.
+	wrapper Wrapper
+	ring    *secret.Ring
+	sealing *sealing.Service
 	// member is nil where the database is not shared; self is this node.
 	member   *cluster.Member
 	self     store.Node

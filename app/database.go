@@ -25,13 +25,17 @@ func (a *App) openStore(ctx context.Context) error {
 		a.log.Warn(w)
 	}
 	a.metrics = obs.NewMetrics(obs.MetricsOptions{Version: a.o.Version, Gauges: a.gauges()})
+	sealer, err := a.openRing()
+	if err != nil {
+		return err
+	}
 	if a.config.PostgreSQL() {
-		return a.openPostgres(ctx)
+		return a.openPostgres(ctx, sealer)
 	}
 	if err := os.MkdirAll(a.config.Data, 0o700); err != nil {
 		return fmt.Errorf("the data directory %s cannot be made: %w", a.config.Data, err)
 	}
-	s, err := sqlite.Open(ctx, sqlite.Options{Dir: a.config.Data, Now: a.o.Now, Log: a.log, OnCommit: a.committed})
+	s, err := sqlite.Open(ctx, sqlite.Options{Dir: a.config.Data, Now: a.o.Now, Log: a.log, OnCommit: a.committed, Sealer: sealer})
 	if err != nil {
 		return err
 	}
@@ -46,7 +50,7 @@ func (a *App) openStore(ctx context.Context) error {
 
 // openPostgres joins a shared database as the node that the data directory belongs to. Its lock proves that the process
 // which had the directory before is dead, so what that had is taken over at once.
-func (a *App) openPostgres(ctx context.Context) error {
+func (a *App) openPostgres(ctx context.Context, sealer store.Sealer) error {
 	dir, err := datadir.Lock(a.config.Data)
 	if err != nil {
 		return err
@@ -62,6 +66,7 @@ func (a *App) openPostgres(ctx context.Context) error {
 	}
 	s, err := postgres.Open(ctx, postgres.Options{
 		URL: a.config.Database.Reveal(), Name: name, Address: address, Version: a.o.Version, Now: a.o.Now, Log: a.log, OnCommit: a.committed,
+		Sealer: sealer,
 	})
 	if err != nil {
 		return err
@@ -134,7 +139,9 @@ func (a *App) owns() func(patchbay.LinkID) bool {
 // report says how busy this node is.
 func (a *App) report() store.NodeReport {
 	l := a.engine.Load()
-	return store.NodeReport{InFlight: l.InFlight, Ready: l.Ready, OpenBreakers: l.OpenBreakers, Links: l.Lanes}
+	r := store.NodeReport{InFlight: l.InFlight, Ready: l.Ready, OpenBreakers: l.OpenBreakers, Links: l.Lanes}
+	a.sealing.Report(&r)
+	return r
 }
 
 // nodes shows the nodes.
@@ -196,10 +203,14 @@ func (a *App) fenced() bool {
 
 // openForTools opens the database of an installation for a command that is not a node of its own for long.
 func openForTools(ctx context.Context, c config.Config) (store.Store, error) {
-	if c.PostgreSQL() {
-		return postgres.Open(ctx, postgres.Options{URL: c.Database.Reveal()})
+	sealer, err := toolSealer(c)
+	if err != nil {
+		return nil, err
 	}
-	return sqlite.Open(ctx, sqlite.Options{Dir: c.Data})
+	if c.PostgreSQL() {
+		return postgres.Open(ctx, postgres.Options{URL: c.Database.Reveal(), Sealer: sealer})
+	}
+	return sqlite.Open(ctx, sqlite.Options{Dir: c.Data, Sealer: sealer})
 }
 
 // unfenced leaves out of the errors of a stop what a fenced node must expect: that nothing can be handed back.

@@ -22,7 +22,7 @@ func (a *App) openJobs(deliveries *deliver.Service) {
 	}
 	a.jobs = jobs.New(jobs.Options{
 		Figures: figures,
-		Store:   s, Events: a.ingest, Deliveries: deliveries, Links: a.links, Keys: a.keys, Types: a.catalog.Match,
+		Store:   s, Events: a.ingest, Deliveries: deliveries, Links: a.links, Keys: a.keys, Sealing: a.sealing, Types: a.catalog.Match,
 		Alone: !shared, Log: a.log, Now: a.o.Now,
 	})
 }
