@@ -103,7 +103,8 @@ type Cluster interface {
 	LastChange(ctx context.Context) (int64, error)
 	Changes(ctx context.Context, after int64) ([]Change, error)
 	// Announce makes changes known that no other method makes known by itself: SaveLink, DeleteLink, PutType, DeleteType,
-	// SaveKey, DeleteKey and SaveLane (when it raises DropBefore) do so in their own transactions.
+	// SaveKey, DeleteKey, SaveConnection, SaveRefreshed, DeleteConnection, DeleteSession and SaveLane (when it raises
+	// DropBefore) do so in their own transactions.
 	Announce(ctx context.Context, changes []Change) error
 	// Wake tells the owners of links that there is something new in their queues. It is a hint and may be lost.
 	Wake(ctx context.Context, links []patchbay.LinkID) error

@@ -84,6 +84,9 @@ type Jobs interface {
 	PruneJobs(ctx context.Context, before time.Time, limit int) (more bool, err error)
 }
 
+// ErasedHook is the reason of a hook of which EraseEvents has removed what the partner sent.
+const ErasedHook = "what it said was erased"
+
 // ActionErase is the action of erasures. Their jobs stay for good, as tombstones.
 const ActionErase = "erase"
 
@@ -92,13 +95,14 @@ type Erasure interface {
 	// EraseEvents removes payload, actor, and what attempts hold of requests, answers and errors, of these events and of
 	// their replays; idempotency keys of theirs and references of threads stay. Deliveries that have not ended are
 	// cancelled; whoever has one in memory must have let go of it. The events stay, with Erased set (to the first time,
-	// when it happens again), so that counts and lists still hold. Events that do not exist are skipped. Durable on return.
+	// when it happens again), so that counts and lists still hold. Events that do not exist are skipped. Of the hooks that
+	// these events were made from goes what the partner sent: body, header, query and reason. Durable on return.
 	EraseEvents(ctx context.Context, ids []patchbay.EventID, at time.Time) error
 	// EraseTenant removes one small step of everything at and below a tenant's scope: events with everything of theirs,
-	// links with their revisions, lanes and threads, API keys, statistics, jobs that have ended but for erasures. Event
-	// types are of all tenants and stay. What waits is gone too. Call it until there is no more; it returns how many
-	// events this step removed, replays included. Nothing of the tenant must be accepted meanwhile: the caller sees to
-	// that.
+	// hooks, also those that are not placed and came to one of its links or accounts, links with their revisions, lanes
+	// and threads, connections, sessions, API keys, statistics, jobs that have ended but for erasures. Event types are of
+	// all tenants and stay. What waits is gone too. Call it until there is no more; it returns how many events this step
+	// removed, replays included. Nothing of the tenant must be accepted meanwhile: the caller sees to that.
 	EraseTenant(ctx context.Context, tenant string) (events int, more bool, err error)
 	// Scrub has what was erased leave the database's files as far as the database can: dead rows, free pages, the log.
 	// It is called once at the end of an erasure and may take long; ErrUnavailable asks for another call later.

@@ -53,6 +53,7 @@ func (s *Store) EraseEvents(ctx context.Context, events []patchbay.EventID, at t
 			return err
 		}
 		b := &pgx.Batch{}
+		b.Queue(sqlEraseHooks, all, []byte(store.ErasedHook))
 		of := make([]int64, len(deliveries))
 		for i := range deliveries {
 			of[i] = deliveries[i].id
@@ -156,7 +157,10 @@ func (s *Store) EraseTenant(ctx context.Context, tenant string) (int, bool, erro
 		s.erase.at[tenant] = at
 		return len(events), true, nil
 	}
-	more, err := s.removeTenant(ctx, tenant)
+	more, err := s.removeHooks(ctx, tenant)
+	if err == nil && !more {
+		more, err = s.removeTenant(ctx, tenant)
+	}
 	if err != nil {
 		return 0, false, fmt.Errorf("removing what belongs to the tenant: %w", err)
 	}
@@ -254,22 +258,27 @@ func (s *Store) removeTenant(ctx context.Context, tenant string) (more bool, err
 		for _, id := range links {
 			changes = append(changes, store.Change{Kind: store.ChangedLink, ID: id})
 		}
-		rows, err := tx.Query(ctx, "DELETE FROM api_key WHERE "+tenantScopes+" RETURNING id", tenant)
-		if err != nil {
-			return err
-		}
-		keys, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-		if err != nil {
-			return err
-		}
-		for _, id := range keys {
-			changes = append(changes, store.Change{Kind: store.ChangedKey, ID: id})
+		for _, x := range []struct{ table, kind string }{
+			{"api_key", store.ChangedKey}, {"connection", store.ChangedConnection}, {"session", store.ChangedSession},
+		} {
+			rows, err := tx.Query(ctx, "DELETE FROM "+x.table+" WHERE "+tenantScopes+" RETURNING id", tenant)
+			if err != nil {
+				return err
+			}
+			gone, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+			if err != nil {
+				return err
+			}
+			for _, id := range gone {
+				changes = append(changes, store.Change{Kind: x.kind, ID: id})
+			}
 		}
 		b := &pgx.Batch{}
 		for _, table := range []string{"queue", "thread", "lane"} {
 			b.Queue("DELETE FROM "+table+" WHERE link = ANY($1)", links)
 		}
 		b.Queue("DELETE FROM link WHERE id = ANY($1)", links)
+		b.Queue("DELETE FROM hook WHERE link = ANY($1) AND link <> 0", links)
 		b.Queue("DELETE FROM sample WHERE "+tenantScopes, tenant)
 		b.Queue("DELETE FROM job WHERE finished IS NOT NULL AND action <> $2 AND "+tenantScopes, tenant, store.ActionErase)
 		b.Queue("DELETE FROM history WHERE kind = ANY($1) AND (key = $2 OR key >= $3 AND key < $4)",

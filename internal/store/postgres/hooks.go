@@ -122,11 +122,40 @@ func (s *Store) FinishHook(ctx context.Context, h *store.Hook) error {
 	return s.write(ctx, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, sqlFinishHook, int64(h.ID), h.Reads, h.Placed, string(h.State), []byte(h.Account), tenantOf(h), string(h.Scope), []byte(h.Type),
 			[]byte(h.Reason), numbers(h.Links), numbers(h.Events))
-		if err == nil && tag.RowsAffected() == 0 {
-			err = store.ErrNotFound
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return store.ErrNotFound
+		}
+		if len(h.Events) > 0 {
+			_, err = tx.Exec(ctx, "INSERT INTO hook_event (event, hook) SELECT unnest($2::bigint[]), $1 ON CONFLICT DO NOTHING", int64(h.ID), numbers(h.Events))
 		}
 		return err
 	})
+}
+
+// sqlEraseHooks removes what partners sent, of the hooks that events were made from.
+const sqlEraseHooks = "UPDATE hook SET body = NULL, header = NULL, query = '', reason = $2 WHERE id IN (SELECT hook FROM hook_event WHERE event = ANY($1))"
+
+// sqlRemoveHooks deletes a step of a tenant's hooks: those in its scopes, and those of its connections' accounts that
+// nobody's link took, unless another tenant has the account too.
+const sqlRemoveHooks = `DELETE FROM hook WHERE id IN (
+	SELECT id FROM hook WHERE tenant = $1
+	UNION ALL SELECT h.id FROM connection AS c JOIN hook AS h ON h.account = c.account AND h.account <> '' AND h.integration = c.integration
+		WHERE (c.scope = $1 OR c.scope >= $1 || '/' AND c.scope < $1 || '0') AND NOT h.placed AND h.link = 0
+		AND NOT EXISTS (SELECT FROM connection AS o WHERE o.account = c.account AND o.integration = c.integration
+			AND NOT (o.scope = $1 OR o.scope >= $1 || '/' AND o.scope < $1 || '0'))
+	LIMIT $2)`
+
+// removeHooks deletes a step of a tenant's hooks, and reports whether there was one.
+func (s *Store) removeHooks(ctx context.Context, tenant string) (more bool, err error) {
+	err = s.write(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, sqlRemoveHooks, tenant, pruneRows)
+		more = tag.RowsAffected() > 0
+		return err
+	})
+	return more, err
 }
 
 // Hook returns a hook; see store.Hooks.
@@ -213,25 +242,33 @@ func (s *Store) PendingHooks(ctx context.Context, before time.Time, after patchb
 	return out, err
 }
 
+// sqlPruneHooks deletes a step of the hooks in each of some states that are below an identifier.
+const sqlPruneHooks = `DELETE FROM hook WHERE id IN (SELECT h.id FROM unnest($1::text[], $2::bigint[]) AS s (name, below),
+	LATERAL (SELECT id FROM hook WHERE state = s.name COLLATE "C" AND id < s.below ORDER BY id LIMIT $3) AS h LIMIT $3)`
+
 // pruneHooks deletes partners' calls that need not be kept any longer.
 func (s *Store) pruneHooks(ctx context.Context, r *store.Retention, now time.Time) (bool, error) {
-	for _, state := range []struct {
-		name patchbay.HookState
-		kept time.Duration
-	}{
-		{patchbay.HookDone, r.Unmatched}, {patchbay.HookIgnored, r.Unmatched}, {patchbay.HookFailed, r.Unmatched},
-		{patchbay.HookPending, r.Matched}, {patchbay.HookUnplaced, r.Matched},
-	} {
-		if state.kept <= 0 {
-			continue
-		}
-		more, err := s.deleted(ctx, pruneRows, `DELETE FROM hook WHERE state = $1 AND id IN
-			(SELECT id FROM hook WHERE state = $1 AND id < $2 ORDER BY id LIMIT $3)`, string(state.name), patchbay.FirstIDAt(now.Add(-state.kept)), pruneRows)
-		if err != nil || more {
-			return more, err
+	var states []string
+	var below []int64
+	add := func(kept time.Duration, names ...patchbay.HookState) {
+		for _, name := range names {
+			if kept > 0 {
+				states, below = append(states, string(name)), append(below, patchbay.FirstIDAt(now.Add(-kept)))
+			}
 		}
 	}
-	return false, nil
+	add(r.Unmatched, patchbay.HookDone, patchbay.HookIgnored, patchbay.HookFailed)
+	add(r.Matched, patchbay.HookPending, patchbay.HookUnplaced)
+	if len(states) == 0 {
+		return false, nil
+	}
+	more, err := s.deleted(ctx, pruneRows, sqlPruneHooks, states, below, pruneRows)
+	if err != nil || more || r.Unmatched <= 0 || r.Matched <= 0 {
+		return more, err
+	}
+	// An event is younger than the hooks that it was made from.
+	oldest := patchbay.FirstIDAt(now.Add(-max(r.Unmatched, r.Matched)))
+	return s.deleted(ctx, pruneRows, "DELETE FROM hook_event WHERE event IN (SELECT event FROM hook_event WHERE event < $1 ORDER BY event LIMIT $2)", oldest, pruneRows)
 }
 
 // pruneSessions deletes sessions and sign-ins whose time is over.

@@ -79,6 +79,9 @@ func (s *Store) EraseEvents(ctx context.Context, ids []patchbay.EventID, at time
 				if err := s.eraseEvent(c, patchbay.EventID(x), at); err != nil {
 					return err
 				}
+				if err := eraseHooks(c, patchbay.EventID(x)); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
@@ -163,7 +166,10 @@ func (s *Store) EraseTenant(ctx context.Context, tenant string) (int, bool, erro
 		s.erase.at[tenant] = at
 		return len(events), true, nil
 	}
-	more, err := s.removeTenant(ctx, tenant)
+	more, err := s.removeHooks(ctx, tenant)
+	if err == nil && !more {
+		more, err = s.removeTenant(ctx, tenant)
+	}
 	if err != nil {
 		return 0, false, fmt.Errorf("removing what belongs to the tenant: %w", err)
 	}
@@ -250,6 +256,9 @@ func (s *Store) removeTenant(ctx context.Context, tenant string) (more bool, err
 			return err
 		}
 		defer restore()
+		if err := deleteEach(c, "DELETE FROM hook WHERE link = ? AND link <> 0", links); err != nil {
+			return err
+		}
 		for _, table := range []string{"queue", "thread", "lane"} {
 			if err := deleteEach(c, "DELETE FROM "+table+" WHERE link = ?", links); err != nil {
 				return err
@@ -260,6 +269,8 @@ func (s *Store) removeTenant(ctx context.Context, tenant string) (more bool, err
 		}
 		for _, sql := range []string{
 			"DELETE FROM api_key WHERE " + tenantScopes,
+			"DELETE FROM session WHERE " + tenantScopes,
+			"DELETE FROM connection WHERE " + tenantScopes,
 			"DELETE FROM sample WHERE " + tenantScopes,
 			"DELETE FROM job WHERE finished IS NOT NULL AND action <> '" + store.ActionErase + "' AND " + tenantScopes,
 		} {

@@ -136,7 +136,66 @@ func (s *Store) FinishHook(ctx context.Context, h *store.Hook) error {
 		}
 		st.bindText(1, h.Account).bind(2, b2i(h.Placed)).bindTenant(3, h).bindText(4, string(h.Scope)).bindText(5, h.Type)
 		st.bindText(6, string(h.State)).bindText(7, h.Reason).bindSome(8, lists.links).bindSome(9, lists.events).bind(10, int64(h.Reads))
-		return found(c, st.bind(11, int64(h.ID)).run())
+		if err := found(c, st.bind(11, int64(h.ID)).run()); err != nil {
+			return err
+		}
+		return linkEvents(c, h)
+	}, nil)
+}
+
+// linkEvents notes which events were made from a hook.
+func linkEvents(c *conn, h *store.Hook) error {
+	st, err := c.prepare("INSERT OR IGNORE INTO hook_event (event, hook) VALUES (?, ?)")
+	if err != nil {
+		return err
+	}
+	for _, event := range h.Events {
+		if err := st.bind(1, int64(event)).bind(2, int64(h.ID)).run(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eraseHooks removes what partners sent, of the hooks that an event was made from.
+func eraseHooks(c *conn, event patchbay.EventID) error {
+	st, err := c.prepare("UPDATE hook SET body = NULL, header = NULL, query = '', reason = ? WHERE id IN (SELECT hook FROM hook_event WHERE event = ?)")
+	if err != nil {
+		return err
+	}
+	return st.bindText(1, store.ErasedHook).bind(2, int64(event)).run()
+}
+
+// Of a tenant are hooks in its scopes, and those of its connections' accounts that nobody's link took, unless another
+// tenant has the account too.
+const hooksOfTenant = `SELECT id FROM hook INDEXED BY hook_tenant WHERE tenant = ?1
+	UNION ALL SELECT h.id FROM connection AS c JOIN hook AS h INDEXED BY hook_account ON h.account = c.account AND h.account <> '' AND h.integration = c.integration
+		WHERE (c.scope = ?1 OR c.scope > ?1 || '/' AND c.scope < ?1 || '0') AND NOT h.placed AND h.link = 0
+		AND NOT EXISTS (SELECT 1 FROM connection AS o INDEXED BY connection_account WHERE o.account = c.account AND o.integration = c.integration
+			AND NOT (o.scope = ?1 OR o.scope > ?1 || '/' AND o.scope < ?1 || '0'))
+	LIMIT ?2`
+
+// removeHooks deletes a step of a tenant's hooks, and reports whether there was one.
+func (s *Store) removeHooks(ctx context.Context, tenant string) (bool, error) {
+	var ids []int64
+	err := s.read(ctx, func(c *conn) error {
+		st, err := c.prepare(hooksOfTenant)
+		if err != nil {
+			return err
+		}
+		ids, err = columnOf(st.bindText(1, tenant).bind(2, pruneRows))
+		return err
+	})
+	if err != nil || len(ids) == 0 {
+		return false, err
+	}
+	return true, s.do(ctx, func(c *conn) error {
+		restore, err := overwriting(c)
+		if err != nil {
+			return err
+		}
+		defer restore()
+		return deleteEach(c, "DELETE FROM hook WHERE id = ?", ids)
 	}, nil)
 }
 
@@ -253,7 +312,12 @@ func (s *Store) pruneHooks(ctx context.Context, r *store.Retention, now time.Tim
 			return more, err
 		}
 	}
-	return false, nil
+	if r.Unmatched <= 0 || r.Matched <= 0 {
+		return false, nil
+	}
+	// An event is younger than the hooks that it was made from.
+	below := patchbay.FirstIDAt(now.Add(-max(r.Unmatched, r.Matched)))
+	return s.deleteRows(ctx, "SELECT DISTINCT event FROM hook_event WHERE event < ? ORDER BY event LIMIT ?", "DELETE FROM hook_event WHERE event = ?", below)
 }
 
 // pruneSessions deletes sessions and sign-ins whose time is over.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,6 +157,33 @@ var erasureTests = []test{
 		}
 	}},
 	{"a tenant goes whole, and no other", eraseWholeTenant},
+	{"of the hooks that an erased event was made from goes what the partner sent", func(e *env) {
+		a, other := e.telling("acme", linkA), e.telling("acme", linkA)
+		for i, x := range []*store.Acceptance{a, other, a} {
+			h := e.hook(fmt.Sprint(i, " jane@example.com"))
+			h.Header, h.Query = map[string][]string{"X": {"jane@example.com"}}, "for=jane@example.com"
+			e.called(h)
+			h.Events, h.Reason = []patchbay.EventID{x.Event.ID}, "of jane@example.com"
+			e.finished(h, patchbay.HookDone)
+		}
+		e.must(e.erasure().EraseEvents(e.ctx, []patchbay.EventID{a.Event.ID}, e.now()))
+		e.crash()
+		hooks, err := e.s.Hooks(e.ctx, store.HookFilter{Limit: 10})
+		e.must(err)
+		for i := range hooks {
+			h, err := e.s.Hook(e.ctx, hooks[i].ID)
+			e.must(err)
+			says := strings.Contains(fmt.Sprintf("%+v %s", *h, h.Body), "jane@")
+			if says != (i == 1) {
+				e.Errorf("hook %d after the erasure is %+v", i, h)
+			}
+			if i != 1 {
+				e.same("reason", h.Reason, store.ErasedHook)
+				e.same("events", h.Events, []patchbay.EventID{a.Event.ID})
+			}
+		}
+	}},
+	{"a tenant's connections, sessions and hooks go with it", erasePartners},
 	{"a tenant goes in steps that a crash may interrupt", func(e *env) {
 		e.erasure()
 		const events = 700
@@ -286,6 +314,56 @@ func eraseWholeTenant(e *env) {
 	e.must(err)
 	// of every tenant that stays, one delivery of fresh and one of again was in memory
 	e.same("recovered", n, 2*len(stay)/4)
+}
+
+// erasePartners fills the database with what four tenants have of partners, and erases one.
+func erasePartners(e *env) {
+	type kept struct {
+		connections []patchbay.ConnectionID
+		sessions    []patchbay.SessionID
+		hooks       []patchbay.HookID
+	}
+	var want kept
+	for i, scope := range []patchbay.Scope{"acme", "acme/x/y", "acmex", "acm", ""} {
+		stays := i > 1
+		c := e.connection(scope)
+		c.Account.ID = fmt.Sprint("account ", i)
+		shared := e.connection(scope)
+		shared.Account.ID = "shared"
+		e.connected(c)
+		e.connected(shared)
+		x := e.begun(e.session(byte(i+1), scope))
+		l := e.link(patchbay.LinkID(e.s.NewID(1)), 1)
+		l.Scope = scope
+		e.must(e.s.SaveLink(e.ctx, l))
+		placed, unplaced, shares, came, of := e.hook(fmt.Sprint("p", i)), e.hook(fmt.Sprint("u", i)), e.hook(fmt.Sprint("s", i)), e.hook(fmt.Sprint("c", i)), e.hook(fmt.Sprint("o", i))
+		unplaced.Account, shares.Account, came.Link, of.Account, of.Integration = c.Account.ID, "shared", l.ID, c.Account.ID, "slack"
+		for _, h := range []*store.Hook{placed, unplaced, shares, came, of} {
+			e.called(h)
+		}
+		placed.Scope, placed.Placed = scope, true
+		e.finished(placed, patchbay.HookDone)
+		e.finished(unplaced, patchbay.HookUnplaced)
+		if stays {
+			want.connections = append(want.connections, c.ID, shared.ID)
+			want.sessions = append(want.sessions, x.ID)
+			want.hooks = append(want.hooks, placed.ID, unplaced.ID, came.ID)
+		}
+		want.hooks = append(want.hooks, shares.ID, of.ID)
+	}
+	for more := true; more; {
+		var err error
+		_, more, err = e.erasure().EraseTenant(e.ctx, "acme")
+		e.must(err)
+	}
+	slices.Sort(want.hooks)
+	slices.Reverse(want.hooks)
+	for range 2 {
+		e.same("connections", e.listed(store.ConnectionFilter{}), want.connections)
+		e.same("sessions", e.sessionIDs(store.SessionFilter{}), want.sessions)
+		e.same("hooks", e.hookIDs(store.HookFilter{}), want.hooks)
+		e.crash()
+	}
 }
 
 func (e *env) wantErased(gone []*store.Acceptance) {

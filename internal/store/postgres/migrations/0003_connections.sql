@@ -73,3 +73,10 @@ CREATE INDEX hook_state ON hook (state, id);
 CREATE INDEX hook_link ON hook (link, id) WHERE link <> 0;
 CREATE INDEX hook_account ON hook (account, id) WHERE account <> '';
 CREATE INDEX hook_tenant ON hook (tenant, id) WHERE tenant IS NOT NULL;
+
+-- Which hooks an event was made from, so that an erasure of the event finds them.
+CREATE TABLE hook_event (
+	event bigint NOT NULL,
+	hook  bigint NOT NULL,
+	PRIMARY KEY (event, hook)
+);
