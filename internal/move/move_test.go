@@ -20,6 +20,7 @@ import (
 	"github.com/patchbay/patchbay/internal/store"
 	"github.com/patchbay/patchbay/internal/store/postgres"
 	"github.com/patchbay/patchbay/internal/store/sqlite"
+	"github.com/patchbay/patchbay/internal/store/storetest"
 )
 
 const (
@@ -38,7 +39,7 @@ func installation(t *testing.T, dir string, events int) []*store.Acceptance {
 		defer mu.Unlock()
 		return now
 	}
-	s, err := sqlite.Open(ctx, sqlite.Options{Dir: dir, Now: clock})
+	s, err := sqlite.Open(ctx, sqlite.Options{Dir: dir, Now: clock, Sealer: keysHere})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,6 +55,8 @@ func installation(t *testing.T, dir string, events int) []*store.Acceptance {
 			ID: patchbay.LinkID(s.NewID(1)), Revision: 1, Integration: "webhook", Scope: "acme", Events: []patchbay.Pattern{"*"},
 			Settings: json.RawMessage(fmt.Sprintf(`{"url":"https://%d.example.com","n":1e400}`, i)), Enabled: true, State: patchbay.LinkActive,
 			Previous: &patchbay.PreviousSecret{Setting: "secret", Value: "whsec_old", Until: now.Add(time.Hour)}, CreatedAt: now, UpdatedAt: now,
+			Hook:     &patchbay.LinkHook{Token: "token", Secret: "hook secret"},
+			Attached: &patchbay.Attached{State: json.RawMessage(`{"id":7}`), At: now},
 		}
 		must(s.SaveLink(ctx, l))
 		l.Revision, l.Name = 2, "née"
@@ -67,6 +70,7 @@ func installation(t *testing.T, dir string, events int) []*store.Acceptance {
 	for i := range 3 {
 		must(s.SaveKey(ctx, &store.Key{ID: patchbay.KeyID(s.NewID(1)), Hash: [32]byte{byte(i)}, Name: "k", Scope: "acme", Permissions: []string{"read"}, CreatedAt: now}))
 	}
+	partners(t, s, now)
 	for i := range 5 {
 		must(s.CreateJob(ctx, &store.Job{ID: patchbay.JobID(s.NewID(1)), Action: "retry", Filter: json.RawMessage(`{"a": 1}`), State: store.JobSucceeded, Seen: int64(i), CreatedAt: now}))
 	}
@@ -103,6 +107,42 @@ func installation(t *testing.T, dir string, events int) []*store.Acceptance {
 	must(s.AddSamples(ctx, []store.Sample{{At: now, Type: "a", Scope: "acme", Accepted: 7}, {At: now, Link: ids[0], Delivered: 2, Latency: store.Latency{4: 2}}}))
 	must(s.Close()) // what was only in memory has neither end nor place
 	return all
+}
+
+// keysHere and keysThere are the keys of the two databases, which know nothing of each other.
+var keysHere, keysThere = storetest.NewKeys(), func() *storetest.Keys {
+	k := storetest.NewKeys()
+	k.Rotate()
+	k.Forget()
+	return k
+}()
+
+// partners adds connections, hooks, and what is left behind: sessions and sign-ins that have begun.
+func partners(t *testing.T, s *sqlite.Store, now time.Time) {
+	t.Helper()
+	ctx := context.Background()
+	for i := range 30 {
+		c := &patchbay.Connection{
+			ID: patchbay.ConnectionID(s.NewID(1)), Revision: 1, Integration: "github", Scope: "acme", Account: patchbay.Account{ID: fmt.Sprint(i)}, CreatedAt: now,
+			Data: json.RawMessage(`{"site":"x"}`), State: patchbay.ConnectionActive,
+			Credentials: patchbay.Credentials{Access: "access", Refresh: "refresh", ExpiresAt: now.Add(time.Hour), Extra: map[string]patchbay.Secret{"a": "b"}},
+		}
+		h := &store.Hook{
+			ID: patchbay.HookID(s.NewID(1)), Integration: "github", Account: "\xff", Key: [16]byte{byte(i)}, ReceivedAt: now, Body: []byte{0, 255, byte(i)},
+			Header: map[string][]string{"X-Event": {"push"}}, State: patchbay.HookPending, Query: "a=\x00",
+		}
+		_, saved := s.SaveHook(ctx, h)
+		h.State = []patchbay.HookState{patchbay.HookPending, patchbay.HookUnplaced, patchbay.HookDone}[i%3]
+		h.Events = []patchbay.EventID{patchbay.EventID(i + 1)}
+		if err := errors.Join(s.SaveConnection(ctx, c), saved, s.FinishHook(ctx, h)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := errors.Join(s.SaveFlow(ctx, &store.Flow{Hash: [32]byte{1}, Until: now.Add(time.Hour)}),
+		s.SaveSession(ctx, &store.Session{ID: patchbay.SessionID(s.NewID(1)), Cookie: [32]byte{1}, ExpiresAt: time.Now().Add(time.Hour)}))
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func randomEvent(s *sqlite.Store, r *rand.Rand, now time.Time, ids []patchbay.LinkID) *store.Acceptance {
@@ -267,11 +307,11 @@ func TestMove(t *testing.T) {
 
 func open(t *testing.T, dir, url string) (*sqlite.Store, *postgres.Store) {
 	t.Helper()
-	from, err := sqlite.Open(context.Background(), sqlite.Options{Dir: dir})
+	from, err := sqlite.Open(context.Background(), sqlite.Options{Dir: dir, Sealer: keysHere})
 	if err != nil {
 		t.Fatal(err)
 	}
-	to, err := postgres.Open(context.Background(), postgres.Options{URL: url, Name: "mover"})
+	to, err := postgres.Open(context.Background(), postgres.Options{URL: url, Name: "mover", Sealer: keysThere})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,6 +326,8 @@ type readable interface {
 	store.Links
 	store.Types
 	store.Keys
+	store.Connections
+	store.Hooks
 	store.Jobs
 	store.Statistics
 }
@@ -311,6 +353,30 @@ func compare(t *testing.T, from, to readable, all []*store.Acceptance) {
 	same("links", func(s readable) (any, error) { return s.AllLinks(ctx) })
 	same("types", func(s readable) (any, error) { return s.AllTypes(ctx) })
 	same("keys", func(s readable) (any, error) { return s.AllKeys(ctx) })
+	same("connections", func(s readable) (any, error) {
+		out, err := s.Connections(ctx, store.ConnectionFilter{Limit: 100})
+		if len(out) != 30 {
+			return nil, fmt.Errorf("there are %d connections (%w)", len(out), err)
+		}
+		return out, err
+	})
+	same("hooks", func(s readable) (any, error) {
+		out, err := s.Hooks(ctx, store.HookFilter{States: []patchbay.HookState{patchbay.HookPending, patchbay.HookUnplaced}, Limit: 100})
+		if len(out) != 20 {
+			return nil, fmt.Errorf("there are %d hooks (%w)", len(out), err)
+		}
+		for i := range out {
+			h, err := s.Hook(ctx, out[i].ID)
+			if err != nil {
+				return nil, err
+			}
+			out[i] = *h
+		}
+		return out, err
+	})
+	if left, err := to.Hooks(ctx, store.HookFilter{States: []patchbay.HookState{patchbay.HookDone}, Limit: 1}); err != nil || len(left) > 0 {
+		t.Errorf("what was read was moved too: %v, %v", left, err)
+	}
 	same("what waits", func(s readable) (any, error) { return s.Waited(ctx) })
 	waited, err := from.Waited(ctx)
 	if err != nil || len(waited) < links/2 {

@@ -15,30 +15,35 @@ type Part string
 
 // The parts, in the order in which they are moved: what is looked up comes before what refers to it.
 const (
-	PartTypes   Part = "event types"
-	PartKeys    Part = "API keys"
-	PartLinks   Part = "links"
-	PartLanes   Part = "lanes"
-	PartEvents  Part = "events"
-	PartThreads Part = "threads"
-	PartJobs    Part = "jobs"
-	PartSamples Part = "figures"
+	PartTypes       Part = "event types"
+	PartKeys        Part = "API keys"
+	PartConnections Part = "connections"
+	PartLinks       Part = "links"
+	PartLanes       Part = "lanes"
+	PartEvents      Part = "events"
+	PartThreads     Part = "threads"
+	PartHooks       Part = "hooks"
+	PartJobs        Part = "jobs"
+	PartSamples     Part = "figures"
 )
 
-// Parts are all of them, in order.
-var Parts = []Part{PartTypes, PartKeys, PartLinks, PartLanes, PartEvents, PartThreads, PartJobs, PartSamples}
+// Parts are all of them, in order. Sign-ins that have begun and sessions are left behind, and of hooks all but those that
+// are still to be read: pending and unplaced ones.
+var Parts = []Part{PartTypes, PartKeys, PartConnections, PartLinks, PartLanes, PartEvents, PartThreads, PartHooks, PartJobs, PartSamples}
 
 // Chunk is a piece of one part: of the lists that is set which the part says.
 type Chunk struct {
-	Part    Part
-	Types   []patchbay.EventType
-	Keys    []Key
-	Links   []LinkRevision
-	Lanes   []Lane
-	Events  []MovedEvent
-	Threads []ThreadUpdateOf
-	Jobs    []Job
-	Samples []Sample
+	Part        Part
+	Types       []patchbay.EventType
+	Keys        []Key
+	Connections []patchbay.Connection
+	Links       []LinkRevision
+	Lanes       []Lane
+	Events      []MovedEvent
+	Threads     []ThreadUpdateOf
+	Hooks       []Hook
+	Jobs        []Job
+	Samples     []Sample
 	// Next is where the next chunk begins; "" after the last of the part. It has no tab and no line break.
 	Next string
 }
@@ -85,16 +90,34 @@ type ThreadUpdateOf struct {
 
 // Len is how many things are in the chunk.
 func (c *Chunk) Len() int {
-	return len(c.Types) + len(c.Keys) + len(c.Links) + len(c.Lanes) + len(c.Events) + len(c.Threads) + len(c.Jobs) + len(c.Samples)
+	return len(c.Types) + len(c.Keys) + len(c.Connections) + len(c.Hooks) + len(c.Links) + len(c.Lanes) + len(c.Events) + len(c.Threads) + len(c.Jobs) + len(c.Samples)
 }
 
 // Checksum is over everything in the chunk except Next. Times count to the microsecond, and nil and empty are the same.
 func (c *Chunk) Checksum() ([32]byte, error) {
 	h := sha256.New()
 	for i := range c.Links { // JSON leaves out what must not be shown
-		if p := c.Links[i].Link.Previous; p != nil {
+		l := &c.Links[i].Link
+		if p := l.Previous; p != nil {
 			fmt.Fprintf(h, "%q", p.Value.Reveal())
 		}
+		if k := l.Hook; k != nil {
+			fmt.Fprintf(h, "%q %q %q", k.Token.Reveal(), k.Secret.Reveal(), k.Previous.Reveal())
+		}
+		if l.Attached != nil {
+			fmt.Fprintf(h, "%q", l.Attached.State)
+		}
+	}
+	for i := range c.Connections {
+		secret, err := EncodeCredentials(&c.Connections[i].Credentials)
+		if err != nil {
+			return [32]byte{}, err
+		}
+		fmt.Fprintf(h, "%q\n", secret)
+	}
+	for i := range c.Hooks { // JSON changes what is no UTF-8
+		x := &c.Hooks[i]
+		fmt.Fprintf(h, "%q %q %q %q %q\n", x.Account, x.Type, x.Reason, x.Query, x.Body)
 	}
 	for i := range c.Events { // JSON spells these anew, and their bytes count
 		fmt.Fprintf(h, "%q %q\n", c.Events[i].Payload, c.Events[i].Actor)
@@ -108,6 +131,10 @@ func (c *Chunk) normal() *Chunk {
 	n := *c
 	n.Next = ""
 	n.Links = append([]LinkRevision(nil), c.Links...)
+	n.Hooks = append([]Hook(nil), c.Hooks...)
+	for i := range n.Hooks {
+		n.Hooks[i].normalize()
+	}
 	n.Events = append([]MovedEvent(nil), c.Events...)
 	for i := range n.Events {
 		e := &n.Events[i]
@@ -142,6 +169,22 @@ func (c *Chunk) normal() *Chunk {
 		}
 	}
 	return &n
+}
+
+func (h *Hook) normalize() {
+	h.ReceivedAt = micros(h.ReceivedAt)
+	if len(h.Header) == 0 {
+		h.Header = nil
+	}
+	if len(h.Body) == 0 {
+		h.Body = nil
+	}
+	if len(h.Links) == 0 {
+		h.Links = nil
+	}
+	if len(h.Events) == 0 {
+		h.Events = nil
+	}
 }
 
 func micros(t time.Time) time.Time {

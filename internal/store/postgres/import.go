@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,7 +27,8 @@ const metaCursor = "import-cursor"
 var totals = map[store.Part]string{
 	store.PartTypes: "SELECT count(*) FROM event_type", store.PartKeys: "SELECT count(*) FROM api_key",
 	store.PartLinks: "SELECT count(*) FROM link", store.PartLanes: "SELECT count(*) FROM lane",
-	store.PartEvents:  "SELECT (SELECT count(*) FROM event) + (SELECT count(*) FROM unmatched)",
+	store.PartEvents:      "SELECT (SELECT count(*) FROM event) + (SELECT count(*) FROM unmatched)",
+	store.PartConnections: "SELECT count(*) FROM connection", store.PartHooks: "SELECT count(*) FROM hook",
 	store.PartThreads: "SELECT count(*) FROM thread", store.PartJobs: "SELECT count(*) FROM job", store.PartSamples: "SELECT count(*) FROM sample",
 }
 
@@ -183,6 +185,10 @@ func (s *Store) importChunk(ctx context.Context, tx pgx.Tx, c *store.Chunk) erro
 		return s.importEvents(ctx, tx, c.Events)
 	case store.PartSamples:
 		return importSamples(ctx, tx, c.Samples)
+	case store.PartConnections:
+		return s.importConnections(ctx, tx, c.Connections)
+	case store.PartHooks:
+		return importHooks(ctx, tx, c.Hooks)
 	}
 	var links, keys, types, lanes, threads, jobs [][]any
 	for i := range c.Types {
@@ -237,6 +243,40 @@ func (s *Store) importChunk(ctx context.Context, tx pgx.Tx, c *store.Chunk) erro
 		}
 	}
 	return nil
+}
+
+func (s *Store) importConnections(ctx context.Context, tx pgx.Tx, connections []patchbay.Connection) error {
+	var rows [][]any
+	for i := range connections {
+		c := &connections[i]
+		sealed, err := store.SealCredentials(ctx, s.o.Sealer, c.ID, &c.Credentials)
+		if err != nil {
+			return err
+		}
+		values, err := connectionValues(c, sealed)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, append(values, int64(1)))
+	}
+	return copyRows(ctx, tx, "connection", "id revision integration account scope expires data credentials fence", rows)
+}
+
+func importHooks(ctx context.Context, tx pgx.Tx, hooks []store.Hook) error {
+	var rows, of [][]any
+	for i := range hooks {
+		h := &hooks[i]
+		values, err := hookValues(h, h.State)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, values)
+		for _, event := range h.Events {
+			of = append(of, []any{int64(event), int64(h.ID)})
+		}
+	}
+	columns := strings.ReplaceAll(hookColumns, ",", "") + " tenant"
+	return errors.Join(copyRows(ctx, tx, "hook", columns, rows), copyRows(ctx, tx, "hook_event", "event hook", of))
 }
 
 // importing gathers the rows of events.

@@ -22,6 +22,10 @@ func (s *Store) readBack(ctx context.Context, tx pgx.Tx, c *store.Chunk) (*store
 		out.Events, err = backEvents(ctx, tx, c.Events)
 	case store.PartLinks:
 		out.Links, err = s.backLinks(ctx, tx, c.Links)
+	case store.PartConnections:
+		out.Connections, err = s.backConnections(ctx, tx, c.Connections)
+	case store.PartHooks:
+		out.Hooks, err = backHooks(ctx, tx, c.Hooks)
 	case store.PartThreads:
 		out.Threads, err = backThreads(ctx, tx, c.Threads)
 	default:
@@ -52,6 +56,40 @@ func (s *Store) backLinks(ctx context.Context, tx pgx.Tx, links []store.LinkRevi
 		}
 		return l, err
 	})
+}
+
+func (s *Store) backConnections(ctx context.Context, tx pgx.Tx, connections []patchbay.Connection) ([]patchbay.Connection, error) {
+	ids := make([]int64, len(connections))
+	for i := range connections {
+		ids[i] = int64(connections[i].ID)
+	}
+	rows, err := tx.Query(ctx, "SELECT "+connectionColumns+" FROM connection WHERE id = ANY($1) ORDER BY id", ids)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (patchbay.Connection, error) {
+		var r connectionRow
+		if err := row.Scan(r.fields()...); err != nil {
+			return patchbay.Connection{}, err
+		}
+		c, err := s.connection(ctx, &r)
+		if err != nil {
+			return patchbay.Connection{}, err
+		}
+		return *c, nil
+	})
+}
+
+func backHooks(ctx context.Context, tx pgx.Tx, hooks []store.Hook) ([]store.Hook, error) {
+	ids := make([]int64, len(hooks))
+	for i := range hooks {
+		ids[i] = int64(hooks[i].ID)
+	}
+	rows, err := tx.Query(ctx, "SELECT "+hookColumns+" FROM hook WHERE id = ANY($1) ORDER BY id", ids)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.Hook, error) { return scanHook(row, true) })
 }
 
 func backThreads(ctx context.Context, tx pgx.Tx, threads []store.ThreadUpdateOf) ([]store.ThreadUpdateOf, error) {

@@ -21,6 +21,8 @@ const (
 	exportEvents  = "SELECT " + eventColumns + ", key, until FROM event WHERE id > ? ORDER BY id"
 	exportQueue   = "SELECT event, link, due, attempts, used, thread, spared FROM queue WHERE delivery = ?"
 	exportLinks   = "SELECT id, revision, data, ended FROM link WHERE (id, revision) > (?, ?) ORDER BY id, revision LIMIT ?"
+	exportHooks   = "SELECT " + hookColumns + " FROM hook WHERE " + hooksToMove + " AND id > ? ORDER BY id"
+	hooksToMove   = "state IN ('pending', 'unplaced')"
 	exportThreads = "SELECT link, thread, reference, event FROM thread WHERE (link, thread) > (?, ?) ORDER BY link, thread LIMIT ?"
 	exportJobs    = "SELECT " + jobColumns + " FROM job WHERE id > ? ORDER BY id LIMIT ?"
 	exportSamples = "SELECT " + sampleColumns + `, span FROM sample WHERE (span, at, link, integration, type, scope) > (?, ?, ?, ?, ?, ?)
@@ -38,7 +40,8 @@ func (s *Store) Totals(ctx context.Context) (map[store.Part]int64, error) {
 		for part, sql := range map[store.Part]string{
 			store.PartTypes: "SELECT count(*) FROM event_type", store.PartKeys: "SELECT count(*) FROM api_key",
 			store.PartLinks: "SELECT count(*) FROM link", store.PartLanes: "SELECT count(*) FROM lane", store.PartEvents: "SELECT count(*) FROM event",
-			store.PartThreads: "SELECT count(*) FROM thread", store.PartJobs: "SELECT count(*) FROM job", store.PartSamples: "SELECT count(*) FROM sample",
+			store.PartThreads: "SELECT count(*) FROM thread", store.PartJobs: "SELECT count(*) FROM job",
+			store.PartConnections: "SELECT count(*) FROM connection", store.PartHooks: "SELECT count(*) FROM hook WHERE " + hooksToMove, store.PartSamples: "SELECT count(*) FROM sample",
 		} {
 			n, err := c.number(sql)
 			if err != nil {
@@ -60,6 +63,8 @@ func (s *Store) Export(ctx context.Context, part store.Part, from string, limit 
 		out.Types, err = s.AllTypes(ctx)
 	case store.PartKeys:
 		out.Keys, err = s.AllKeys(ctx)
+	case store.PartConnections:
+		err = s.exportConnections(ctx, out, from, limit)
 	case store.PartLanes:
 		err = s.read(ctx, func(c *conn) error { return exportLanes(c, out) })
 	default:
@@ -67,7 +72,7 @@ func (s *Store) Export(ctx context.Context, part store.Part, from string, limit 
 			store.PartLinks: func(c *conn, out *store.Chunk, from string, limit int) error {
 				return s.exportLinkRevisions(ctx, c, out, from, limit)
 			},
-			store.PartEvents: s.exportEvents, store.PartThreads: exportThreadReferences,
+			store.PartEvents: s.exportEvents, store.PartThreads: exportThreadReferences, store.PartHooks: exportOpenHooks,
 			store.PartJobs: exportAllJobs, store.PartSamples: exportAllSamples,
 		}[part]
 		if run == nil {
@@ -147,6 +152,51 @@ func (s *Store) exportLinkRevisions(ctx context.Context, c *conn, out *store.Chu
 	if n := len(out.Links); n == limit {
 		last := &out.Links[n-1].Link
 		out.Next = fmt.Sprint(int64(last.ID), " ", last.Revision)
+	}
+	return err
+}
+
+func (s *Store) exportConnections(ctx context.Context, out *store.Chunk, from string, limit int) error {
+	at, err := ints(from, 1)
+	if err != nil {
+		return err
+	}
+	out.Connections, err = s.Connections(ctx, store.ConnectionFilter{After: patchbay.ConnectionID(at[0]), Limit: limit})
+	if n := len(out.Connections); n == limit {
+		out.Next = strconv.FormatInt(int64(out.Connections[n-1].ID), 10)
+	}
+	return err
+}
+
+// exportOpenHooks gives out hooks that are still to be read.
+func exportOpenHooks(c *conn, out *store.Chunk, from string, limit int) error {
+	at, err := ints(from, 1)
+	if err != nil {
+		return err
+	}
+	st, err := c.prepare(exportHooks)
+	if err != nil {
+		return err
+	}
+	size, full := 0, false
+	err = st.bind(1, at[0]).rows(func() error {
+		if full {
+			return errEnough
+		}
+		h, err := scanHook(st, true)
+		if err != nil {
+			return err
+		}
+		out.Hooks = append(out.Hooks, *h)
+		size += len(h.Body)
+		full = len(out.Hooks) == limit || size >= exportBytes
+		return nil
+	})
+	if err == errEnough { //nolint:errorlint // it is never wrapped
+		err = nil
+	}
+	if full {
+		out.Next = strconv.FormatInt(int64(out.Hooks[len(out.Hooks)-1].ID), 10)
 	}
 	return err
 }
