@@ -25,6 +25,7 @@ import (
 	"github.com/patchbay/patchbay/internal/deliver"
 	"github.com/patchbay/patchbay/internal/eventtypes"
 	"github.com/patchbay/patchbay/internal/httpapi"
+	"github.com/patchbay/patchbay/internal/inbound"
 	"github.com/patchbay/patchbay/internal/ingest"
 	"github.com/patchbay/patchbay/internal/jobs"
 	"github.com/patchbay/patchbay/internal/lifecycle"
@@ -89,8 +90,9 @@ type App struct {
 	ingest   *ingest.Service
 	keys     *access.Keys
 	sessions *session.Service
-	// connections are the identities at partners.
+	// connections are the identities at partners, hooks what partners send.
 	connections *connect.Service
+	hooks       *inbound.Service
 	jobs        *jobs.Service
 	types       *eventtypes.Service
 	catalog     *catalog.Catalog
@@ -167,7 +169,7 @@ func (a *App) openCatalog(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the event types in the database cannot be read: %w", err)
 	}
-	a.catalog, err = catalog.Open(catalog.Options{Files: a.config.Catalog, Stored: stored})
+	a.catalog, err = catalog.Open(catalog.Options{Files: a.config.Catalog, Stored: stored, Extra: a.inboundTypes()})
 	if err != nil {
 		return err
 	}
@@ -228,6 +230,7 @@ func (a *App) openServices(ctx context.Context) error {
 	if err := a.openSessions(cell); err != nil {
 		return err
 	}
+	a.openHooks(configs)
 	a.openJobs(deliveries)
 	a.types = eventtypes.New(a.catalog, a.store)
 	routes := httpapi.Options{
@@ -235,7 +238,7 @@ func (a *App) openServices(ctx context.Context) error {
 		Access: access.NewAuthenticator(access.AuthenticatorOptions{
 			Keys: a.keys, SigningKey: a.config.SigningKey, Development: a.config.Dev, Now: a.o.Now,
 		}),
-		Stats: a.statsRoutes(), Jobs: a.jobRoutes(), Portals: a.sessions,
+		Stats: a.statsRoutes(), Jobs: a.jobRoutes(), Portals: a.sessions, Hooks: a.hooks,
 		Integrations: a.o.Integrations, Stream: a.hub, Metrics: a.metrics, Ready: a.ready, Nodes: a.nodes(), Log: a.log,
 		Development: a.config.Dev, CORSOrigins: a.config.CORSOrigin, TrustedProxies: a.config.TrustedProxies,
 		Version: a.o.Version, PublicURL: a.publicURL(), Stopping: a.stopping,
@@ -289,6 +292,9 @@ func (a *App) recover(ctx context.Context) error {
 		return err
 	}
 	if err := a.runJobs(ctx); err != nil {
+		return err
+	}
+	if err := a.readHooks(ctx); err != nil {
 		return err
 	}
 	run, cancel := context.WithCancel(context.Background())

@@ -85,6 +85,7 @@ func (a *App) gauges() obs.Gauges {
 			}
 		},
 		Links:    func() float64 { return float64(a.engine.Load().Lanes) },
+		Hooks:    func() float64 { return float64(a.hooks.Pending()) },
 		Sources:  a.sourceFigures,
 		Watchers: func() float64 { return float64(a.hub.Subscribers()) },
 		Node: func() int {

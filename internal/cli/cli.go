@@ -84,6 +84,7 @@ type root struct {
 
 	Events       eventsCmd       `cmd:"" group:"look" help:"Look at events and their types; replay one."`
 	Deliveries   deliveriesCmd   `cmd:"" group:"look" help:"Look at deliveries; retry or cancel one."`
+	Hooks        hooksCmd        `cmd:"" group:"look" help:"Look at what partners sent; read it again."`
 	Jobs         jobsCmd         `cmd:"" group:"look" help:"Retry, cancel, replay or recover many at once."`
 	Links        linksCmd        `cmd:"" group:"look" help:"Look at links; make and change them."`
 	Integrations integrationsCmd `cmd:"" group:"look" help:"Look at integrations; try settings out."`

@@ -106,6 +106,8 @@ type Options struct {
 	Keys       Keys
 	// Jobs is nil where the database keeps none; its routes say so.
 	Jobs Jobs
+	// Hooks take in what partners send; nil means that there are no such routes.
+	Hooks Hooks
 	// Portals is nil where there are none; then there is no such route.
 	Portals Portals
 	// Pages are nil where there are none.
@@ -200,6 +202,9 @@ func (a *api) prepare() error {
 	a.deliveryRoutes()
 	a.jobRoutes()
 	a.keyRoutes()
+	if a.Hooks != nil {
+		a.hookRoutes()
+	}
 	if a.Portals != nil {
 		a.portalRoutes()
 	}

@@ -48,6 +48,7 @@ const (
 	cursorTypes        = 't'
 	cursorIntegrations = 'i'
 	cursorJobs         = 'j'
+	cursorHooks        = 'h'
 )
 
 // idCursor spells a place in a list that goes by identifier.

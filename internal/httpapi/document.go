@@ -16,6 +16,7 @@ import (
 	"github.com/patchbay/patchbay/internal/catalog"
 	"github.com/patchbay/patchbay/internal/cluster"
 	"github.com/patchbay/patchbay/internal/deliver"
+	"github.com/patchbay/patchbay/internal/inbound"
 	"github.com/patchbay/patchbay/internal/ingest"
 	"github.com/patchbay/patchbay/internal/links"
 	"github.com/patchbay/patchbay/internal/stats"
@@ -57,6 +58,7 @@ func newDocument(a *api) *document {
 			{Name: tagIntegrations, Description: "The tools that events can go to."},
 			{Name: tagLinks, Description: "These events, in this scope, go to that integration with these settings."},
 			{Name: tagDeliveries, Description: "One event on its way over one link, with its attempts."},
+			{Name: tagHooks, Description: "What partners send, and what became of it."},
 			{Name: tagStats, Description: "How it went, and what is going on."},
 			{Name: tagJobs, Description: "Things that are done to many deliveries or events, and erasing."},
 			{Name: tagKeys, Description: "Who may call, and what they may do."},
@@ -82,6 +84,7 @@ const (
 	tagIntegrations = "Integrations"
 	tagLinks        = "Links"
 	tagDeliveries   = "Deliveries"
+	tagHooks        = "Hooks"
 	tagStats        = "Statistics"
 	tagKeys         = "Keys"
 	tagPortal       = "Portal"
@@ -104,6 +107,7 @@ var names = map[reflect.Type]string{
 	reflect.TypeFor[links.TestResult]():         "TestResult",
 	reflect.TypeFor[deliver.View]():             "Delivery",
 	reflect.TypeFor[deliver.AttemptView]():      "Attempt",
+	reflect.TypeFor[inbound.View]():             "Hook",
 	reflect.TypeFor[deliver.RequestView]():      "AttemptRequest",
 	reflect.TypeFor[ingest.EventView]():         "EventWithDeliveries",
 	reflect.TypeFor[ingest.Result]():            "InlineResult",

@@ -18,7 +18,13 @@ import (
 //   - by a request across origins, which browsers mark;
 //   - by a form, or a fetch that looks like one: those cannot send JSON without asking first. Our own pages have forms,
 //     which they guard themselves.
+//
+// What partners call they prove by signing it, or by knowing an address that no page knows; they send what they like, and
+// reach this machine by its public name, over a tunnel say.
 func (a *api) guard(r *http.Request, page bool) error {
+	if hookPath(r.URL.Path) && a.publicHost(r.Host) {
+		return nil
+	}
 	if !loopback(r.Host) {
 		return patchbay.Errorf(patchbay.CodeForbidden,
 			"development mode answers only calls to this machine by a loopback name, such as localhost, not %q: run it without --dev for anything else", clip(r.Host))
@@ -33,7 +39,7 @@ func (a *api) guard(r *http.Request, page bool) error {
 	if r.Header.Get("Sec-Fetch-Site") == "cross-site" {
 		return patchbay.Errorf(patchbay.CodeForbidden, "development mode refuses calls from pages of other sites")
 	}
-	if !page && r.ContentLength != 0 && !jsonType(r.Header.Get("Content-Type")) {
+	if !page && !hookPath(r.URL.Path) && r.ContentLength != 0 && !jsonType(r.Header.Get("Content-Type")) {
 		return patchbay.Errorf(patchbay.CodeInvalidRequest, "development mode takes JSON only, because a web page elsewhere cannot send that unasked: add the header \"Content-Type: application/json\"")
 	}
 	return nil

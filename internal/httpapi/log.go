@@ -21,7 +21,7 @@ func (a *api) logged(w *trackingWriter, r *http.Request, began time.Time) {
 		return
 	}
 	a.Log.LogAttrs(context.WithoutCancel(r.Context()), level, "request",
-		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", w.status),
+		slog.String("method", r.Method), slog.String("path", shownPath(r.URL.Path)), slog.Int("status", w.status),
 		slog.Duration("took", time.Since(began)), slog.String("client", a.client(r)))
 }
 

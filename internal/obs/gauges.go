@@ -30,6 +30,8 @@ type Gauges struct {
 	Links func() float64
 	// Watchers counts subscribers of the live stream.
 	Watchers func() float64
+	// Hooks counts partners' calls that wait in memory for being read.
+	Hooks func() float64
 	// Node is this node's number; nil where there is only one.
 	Node func() int
 	// Sources describes what events come from beside the API.
@@ -56,6 +58,7 @@ var (
 	inFlightDesc  = prometheus.NewDesc("patchbay_attempts_in_flight", "Attempts under way.", nil, nil)
 	lanesDesc     = prometheus.NewDesc("patchbay_lanes", "Links by what their lanes are doing: idle, working, failing, throttled, open, probing, held.", []string{"state"}, nil)
 	linksDesc     = prometheus.NewDesc("patchbay_links", "Links.", nil, nil)
+	hooksDesc     = prometheus.NewDesc("patchbay_hooks_pending", "Partners' calls that wait at this node for being read.", nil, nil)
 	nodeDesc      = prometheus.NewDesc("patchbay_node_info", "Always 1; says which node of a shared database this is.", []string{"number"}, nil)
 	watchersDesc  = prometheus.NewDesc("patchbay_stream_watchers", "Subscribers of the live stream.", nil, nil)
 	bytesDesc     = prometheus.NewDesc("patchbay_store_bytes", "Bytes that the database takes on disk.", nil, nil)
@@ -66,7 +69,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (s state) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{queuedDesc, oldestDesc, inFlightDesc, lanesDesc, linksDesc, nodeDesc, watchersDesc, bytesDesc,
+	for _, d := range []*prometheus.Desc{queuedDesc, oldestDesc, inFlightDesc, lanesDesc, linksDesc, hooksDesc, nodeDesc, watchersDesc, bytesDesc,
 		commitsDesc, committedDesc, busyDesc, sourceMessagesDesc, sourcePendingDesc, sourceLagDesc, sourceConnectedDesc} {
 		ch <- d
 	}
@@ -78,7 +81,7 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 		desc  *prometheus.Desc
 		value func() float64
 	}{
-		{queuedDesc, s.Queued}, {inFlightDesc, s.InFlight}, {linksDesc, s.Links}, {watchersDesc, s.Watchers},
+		{queuedDesc, s.Queued}, {inFlightDesc, s.InFlight}, {linksDesc, s.Links}, {watchersDesc, s.Watchers}, {hooksDesc, s.Hooks},
 	} {
 		if g.value != nil {
 			ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, g.value())

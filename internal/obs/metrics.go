@@ -26,6 +26,7 @@ type Metrics struct {
 	deliverySeconds        prometheus.Histogram
 	commitSeconds          prometheus.Histogram
 	commitSize             prometheus.Histogram
+	hooks                  hookMetrics
 
 	// Resolving a label costs a hash and a lock in the library; these caches make it one look-up. Their keys are
 	// error codes, states and the installation's integrations, so they stay small.
@@ -81,7 +82,9 @@ func NewMetrics(o MetricsOptions) *Metrics {
 		commitSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "patchbay_store_commit_size", Help: "Events and results in a transaction of the database's writer.",
 			Buckets: []float64{0, 1, 2, 5, 10, 20, 50, 100, 200, 500}}),
+		hooks: newHookMetrics(),
 	}
+	m.registry.MustRegister(m.hooks.collectors()...)
 	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "patchbay_info", Help: "Always 1; says which version runs.",
 		ConstLabels: prometheus.Labels{"version": o.Version}}, func() float64 { return 1 })
 	m.registry.MustRegister(m.accepted, m.deduplicated, m.refused, m.acceptSeconds, m.attempts, m.attemptSeconds, m.deliveries,
