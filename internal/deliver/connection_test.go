@@ -20,7 +20,6 @@ const aConnection = patchbay.ConnectionID(240_000_000_000_000_000)
 // accounts is a Connections with one connection, whose token is renewed when it was refused.
 type accounts struct {
 	mu      sync.Mutex
-	tokens  int
 	refused []patchbay.Secret
 	// fails, when not nil, is what Use returns.
 	fails error

@@ -65,6 +65,13 @@ type View struct {
 	Secrets map[string]string `json:"secrets,omitempty"`
 	// Revision makes the ETag.
 	Revision int `json:"-"`
+	// InheritedFrom is, in lists of what is in effect in a scope, the scope further up that a link comes from; null for the
+	// scope's own links.
+	InheritedFrom *patchbay.Scope `json:"inherited_from"`
+	// Overridden says that another link has taken its place in its slot.
+	Overridden bool `json:"overridden,omitempty"`
+	// OptOut says that the link only keeps what is in its slot further up from its scope.
+	OptOut bool `json:"opt_out,omitempty"`
 }
 
 // Health is what a link's lane looks like at the moment.
@@ -90,8 +97,10 @@ type Health struct {
 type ListFilter struct {
 	Scope *patchbay.Scope
 	// Effective lists the links that an event of Scope could match (inherited ones included) rather than those at or
-	// below it.
-	Effective   bool
+	// below it. Of inherited ones a caller who does not see their scope gets those that are visible, and their titles only.
+	Effective bool
+	// Overridden has inherited links that another one takes the place of marked rather than left out.
+	Overridden  bool
 	Integration string
 	After       patchbay.LinkID
 	Limit       int

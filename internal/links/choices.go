@@ -24,7 +24,7 @@ type ChoiceInput struct {
 	// Settings is what is known of the other settings, unchecked; masks in it stand for the stored values of Link.
 	Settings   json.RawMessage
 	Connection *string
-	// Scope is the caller's own when it is nil.
+	// Scope is, when it is nil, that of the link or of the connection, or else the caller's own.
 	Scope  *string
 	Search string
 	// Link is the stored link that is being changed, if one is.

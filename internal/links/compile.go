@@ -41,6 +41,9 @@ func (s *Service) compile(l *patchbay.Link) (*compiled, error) {
 	if err != nil {
 		return nil, err
 	}
+	if l.OptOut {
+		return s.compileOptOut(i, def, l), nil
+	}
 	settings, err := def.Decode(l.Settings)
 	if err != nil {
 		return nil, err
@@ -99,6 +102,17 @@ func (s *Service) compile(l *patchbay.Link) (*compiled, error) {
 	return c, nil
 }
 
+// compileOptOut makes a link ready that only takes the place of another: it has no settings and is never sent over.
+func (s *Service) compileOptOut(i integration.Integration, def *integration.Definition, l *patchbay.Link) *compiled {
+	return &compiled{
+		integration: i, deliver: &deliver.Link{Link: l, Definition: def}, events: &counter{}, keys: &counter{},
+		route: &route.Link{
+			ID: l.ID, Revision: l.Revision, Scope: l.Scope, Reach: l.Reach, Events: l.Events, Slot: l.Slot, Integration: l.Integration,
+			State: patchbay.LinkDisabled, Value: &deliver.Link{Link: l, Definition: def},
+		},
+	}
+}
+
 // receives reports whether a partner calls in over a link with these settings.
 func receives(i integration.Integration, def *integration.Definition, settings any) bool {
 	if _, ok := i.(integration.Receiver); !ok {
@@ -109,6 +123,9 @@ func receives(i integration.Integration, def *integration.Definition, settings a
 
 // purpose refuses a link that has nothing to do.
 func (c *compiled) purpose(l *patchbay.Link) error {
+	if l.OptOut {
+		return nil
+	}
 	if err := purpose(c.integration, l); err != nil {
 		return err
 	}
@@ -255,12 +272,15 @@ func (s *Service) summary(l *patchbay.Link, c *compiled) (short, long string) {
 	if i, ok := s.o.Integrations[l.Integration]; ok {
 		title = i.Definition().Title
 		destination = title
-		if sum, ok := i.(integration.Summarizer); ok && c != nil && c.deliver != nil {
+		if sum, ok := i.(integration.Summarizer); ok && c != nil && c.settings != nil {
 			title, destination = sum.ShortName(c.deliver.Settings), sum.Destination(c.deliver.Settings)
 		}
 	}
 	if l.Name != "" {
 		title = l.Name
+	}
+	if l.OptOut {
+		return title, fmt.Sprintf("nothing in %s from what is in the slot %q further up", l.Scope, l.Slot)
 	}
 	if c != nil && c.receives && len(l.Events) == 0 {
 		return title, s.incoming(l, destination)

@@ -75,10 +75,8 @@ func (s *Service) undo(ctx context.Context, l *patchbay.Link, c *compiled) (fail
 // takeDown ends a link that was deleted: what was set up for it is taken down, or given up after a time, and then the link
 // goes.
 func (s *Service) takeDown(ctx context.Context, l *patchbay.Link, c *compiled) (failed bool, pause time.Duration, err error) {
-	why := ""
-	if c.broken != "" {
-		why = c.broken
-	} else {
+	why := c.broken
+	if why == "" {
 		res := s.detach(ctx, l, c)
 		if ctx.Err() != nil {
 			return true, 0, ctx.Err()

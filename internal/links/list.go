@@ -29,13 +29,17 @@ func (s *Service) List(_ context.Context, c *access.Caller, f ListFilter) ([]Vie
 		if f.Integration != "" && l.Integration != f.Integration {
 			continue
 		}
-		if f.Effective && l.Reach.Covers(l.Scope, scope) && (c.Sees(l.Scope) || l.Visible) || !f.Effective && scope.Contains(l.Scope) {
+		if f.Effective && inEffect(l, scope) && s.seesTitle(c, l) || !f.Effective && scope.Contains(l.Scope) {
 			found = append(found, l)
 		}
 	}
 	s.mu.RUnlock()
+	var hidden map[*patchbay.Link]bool
 	if f.Effective {
-		found = deepest(found)
+		hidden = overridden(found)
+		if !f.Overridden {
+			found = slices.DeleteFunc(found, func(l *patchbay.Link) bool { return hidden[l] })
+		}
 	}
 	slices.SortFunc(found, func(a, b *patchbay.Link) int { return cmp.Compare(a.ID, b.ID) })
 	views := make([]View, 0, min(len(found), f.Limit))
@@ -50,17 +54,25 @@ func (s *Service) List(_ context.Context, c *access.Caller, f ListFilter) ([]Vie
 		compiled := s.links[l.ID]
 		s.mu.RUnlock()
 		v := s.view(c, l, compiled)
-		if !c.Sees(l.Scope) { // inherited and visible: its title, not its settings
-			v.Settings, v.Filter, v.Body, v.Health, v.HookURL = json.RawMessage("{}"), nil, nil, nil, nil
+		if !c.Sees(l.Scope) {
+			veil(v)
+		}
+		if f.Effective && l.Scope != scope {
+			v.InheritedFrom, v.Overridden = &l.Scope, hidden[l]
 		}
 		views = append(views, *v)
 	}
 	return views, false, nil
 }
 
-// deepest leaves out the links that get no event at all, because a deeper one with the same integration and slot takes
-// every event that they could get. One that a deeper link takes only some events from is still in effect.
-func deepest(found []*patchbay.Link) []*patchbay.Link {
+// inEffect reports whether a link could match an event of a scope, or lies in it and brings events into it.
+func inEffect(l *patchbay.Link, scope patchbay.Scope) bool {
+	return l.Scope == scope && len(l.Events) == 0 || len(l.Events) > 0 && l.Reach.Covers(l.Scope, scope)
+}
+
+// overridden finds the links that get no event at all, because a deeper one with the same integration and slot takes every
+// event that they could get. One that a deeper link takes only some events from is still in effect.
+func overridden(found []*patchbay.Link) map[*patchbay.Link]bool {
 	type place struct{ integration, slot string }
 	slots := map[place][]*patchbay.Link{}
 	for _, l := range found {
@@ -69,11 +81,15 @@ func deepest(found []*patchbay.Link) []*patchbay.Link {
 			slots[at] = append(slots[at], l)
 		}
 	}
-	return slices.DeleteFunc(found, func(l *patchbay.Link) bool {
-		return slices.ContainsFunc(slots[place{l.Integration, l.Slot}], func(deeper *patchbay.Link) bool {
+	out := map[*patchbay.Link]bool{}
+	for _, l := range found {
+		if slices.ContainsFunc(slots[place{l.Integration, l.Slot}], func(deeper *patchbay.Link) bool {
 			return deeper.Scope.Depth() > l.Scope.Depth() && deeper.Filter == "" && takesAll(deeper.Events, l.Events)
-		})
-	})
+		}) {
+			out[l] = true
+		}
+	}
+	return out
 }
 
 // takesAll reports whether every type that one of theirs selects is selected by one of ours. A pattern that selects
@@ -94,7 +110,7 @@ func (s *Service) view(who *access.Caller, l *patchbay.Link, c *compiled) *View 
 		Filter: optional(l.Filter), Body: optional(l.Body), Slot: optional(l.Slot), StateReason: optional(l.StateReason),
 		Enabled: l.Enabled, State: l.State, Visible: l.Visible, Name: l.Name, Retry: l.Retry, Concurrency: l.Concurrency,
 		Rate: l.Rate, Order: l.Order, CreatedAt: l.CreatedAt, UpdatedAt: l.UpdatedAt, Revision: l.Revision,
-		DeletePath: fmt.Sprintf("/integrations/%s/link/%s", l.Integration, l.ID),
+		OptOut: l.OptOut, DeletePath: fmt.Sprintf("/integrations/%s/link/%s", l.Integration, l.ID),
 	}
 	v.ShortName, v.Summary = s.summary(l, c)
 	if i, ok := s.o.Integrations[l.Integration]; ok {
@@ -118,7 +134,7 @@ func (s *Service) view(who *access.Caller, l *patchbay.Link, c *compiled) *View 
 	if c == nil {
 		return v
 	}
-	if c.broken != "" {
+	if c.broken != "" && l.State != patchbay.LinkDetaching {
 		v.State, v.StateReason = patchbay.LinkDisabled, &c.broken
 		return v
 	}

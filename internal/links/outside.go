@@ -22,7 +22,7 @@ func (s *Service) outside(ctx context.Context, l *patchbay.Link, secrets []strin
 		if con == nil && l.Connection != 0 {
 			return res
 		}
-		res = s.once(ctx, l, con, secrets, call)
+		res = s.once(l, con, secrets, call)
 		if res.Verdict != patchbay.VerdictAuthExpired || con == nil {
 			return res
 		}
@@ -55,7 +55,7 @@ func (s *Service) use(ctx context.Context, l *patchbay.Link) (*integration.Conne
 	return nil, integration.Retry("%s", e.Message)
 }
 
-func (s *Service) once(ctx context.Context, l *patchbay.Link, con *integration.Connected, secrets []string,
+func (s *Service) once(l *patchbay.Link, con *integration.Connected, secrets []string,
 	call func(*integration.Connected, *integration.Env) integration.Result) (res integration.Result) {
 	if con != nil {
 		secrets = append(slices.Clone(secrets), con.Credentials.Secrets()...)

@@ -154,6 +154,9 @@ func (s *Service) put(ctx context.Context, l *patchbay.Link, c *compiled) error 
 	case c.broken != "":
 		s.index.Remove(l.ID)
 		return nil
+	case l.OptOut:
+		s.index.Put(c.route)
+		return nil
 	}
 	if err := s.o.Engine.SetLink(ctx, c.deliver); err != nil {
 		return err
@@ -206,6 +209,9 @@ func (s *Service) Create(ctx context.Context, c *access.Caller, in Input) (*View
 		return nil, err
 	}
 	if err := s.place(c, def, l.Scope); err != nil {
+		return nil, err
+	}
+	if err := withheld(c, def, in.Settings); err != nil {
 		return nil, err
 	}
 	con, err := s.connect(ctx, c, l)
@@ -405,9 +411,13 @@ func (s *Service) Update(ctx context.Context, c *access.Caller, id patchbay.Link
 				return nil, err
 			}
 		}
-		if in.Settings == nil && l.Connection == before.Connection {
+		if err := withheld(c, def, in.Settings); err != nil {
+			return nil, err
+		}
+		if in.Settings == nil && l.Connection == before.Connection && (!l.OptOut || !l.Enabled) {
 			return nil, nil
 		}
+		l.OptOut = false
 		return settle(def, l, in.Settings, true, con)
 	})
 }
@@ -425,11 +435,15 @@ func (s *Service) Pause(ctx context.Context, c *access.Caller, id patchbay.LinkI
 
 // Resume makes a paused or disabled link active; what was held is delivered.
 func (s *Service) Resume(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*View, error) {
-	return s.edit(ctx, c, id, 0, func(l *patchbay.Link, _ *integration.Definition) (map[string]string, error) {
+	return s.edit(ctx, c, id, 0, func(l *patchbay.Link, def *integration.Definition) (map[string]string, error) {
 		if l.State != patchbay.LinkAttaching {
 			l.State = patchbay.LinkActive
 		}
 		l.Enabled, l.StateReason = true, ""
+		if l.OptOut { // it becomes a link like others if it has all that one needs
+			l.OptOut = false
+			return settle(def, l, nil, true, nil)
+		}
 		return nil, nil
 	})
 }

@@ -15,7 +15,7 @@ type Draft struct {
 	// Settings is a JSON object; masks in it stand for the stored values of Link.
 	Settings   json.RawMessage
 	Connection *string
-	// Scope is the caller's own when it is nil.
+	// Scope is, when it is nil, that of the link or of the connection, or else the caller's own.
 	Scope *string
 	// Link is the stored link that is being changed, if one is.
 	Link *patchbay.LinkID
@@ -53,6 +53,9 @@ func (s *Service) TestSettings(ctx context.Context, c *access.Caller, key string
 }
 
 func testable(c *compiled) error {
+	if c.deliver.OptOut {
+		return patchbay.Errorf(patchbay.CodeInvalidRequest, "the link is only there to opt out of another one, so there is nothing to test")
+	}
 	if c.deliver.Sender == nil && c.deliver.Tester == nil {
 		return patchbay.Errorf(patchbay.CodeUnsupportedIntegration, "the integration %q only receives, so there is nothing that could be tested from here", c.deliver.Integration)
 	}
@@ -90,18 +93,19 @@ func (s *Service) draft(ctx context.Context, c *access.Caller, key string, d *Dr
 		}
 		l.Scope = scope
 	}
+	kept := l.Connection
+	if d.Connection != nil {
+		if l.Connection, err = parseConnection(*d.Connection); err != nil {
+			return nil, err
+		}
+		if d.Scope == nil && d.Link == nil {
+			s.scopeOf(c, l)
+		}
+	}
 	if err := s.place(c, def, l.Scope); err != nil {
 		return nil, err
 	}
-	if d.Connection != nil {
-		id, err := parseConnection(*d.Connection)
-		if err != nil {
-			return nil, err
-		}
-		kept := id == l.Connection
-		if l.Connection = id; kept && d.Link != nil {
-			return l, nil // the link uses it already, whoever put it there
-		}
+	if l.Connection != kept { // else the link uses it already, whoever put it there
 		con, err := s.connect(ctx, c, l)
 		if err != nil {
 			return nil, err
@@ -111,6 +115,16 @@ func (s *Service) draft(ctx context.Context, c *access.Caller, key string, d *Dr
 		}
 	}
 	return l, nil
+}
+
+// scopeOf places a link that says no scope where its connection is, as far as the caller sees that.
+func (s *Service) scopeOf(c *access.Caller, l *patchbay.Link) {
+	if s.o.Connections == nil {
+		return
+	}
+	if con, ok := s.o.Connections.Known(l.Connection); ok && c.Sees(con.Scope) {
+		l.Scope = con.Scope
+	}
 }
 
 func (s *Service) try(ctx context.Context, l *deliver.Link, scope patchbay.Scope) *TestResult {

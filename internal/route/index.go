@@ -86,6 +86,9 @@ func (x *Index) remove(id patchbay.LinkID) {
 	}
 	delete(x.links, id)
 	r := x.scopes[l.Scope]
+	if r == nil {
+		return // it selects nothing, and the last of its scope that does is gone
+	}
 	r.of(l.Reach).remove(l)
 	if r.subtree.empty() && r.children.empty() && r.exact.empty() {
 		delete(x.scopes, l.Scope)

@@ -320,3 +320,24 @@ func TestConcurrency(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestLinksThatSelectNothing come and go like others: those that only receive.
+func TestLinksThatSelectNothing(t *testing.T) {
+	var x Index
+	for id := range patchbay.LinkID(3) {
+		l := &Link{ID: id + 1, Scope: "acme", State: patchbay.LinkActive, Integration: "webhook"}
+		if id == 1 {
+			l.Events = []patchbay.Pattern{"*"}
+		}
+		x.Put(l)
+	}
+	if r := x.Match(&Event{Event: &patchbay.Event{Type: "a", Scope: "acme", Payload: []byte(`{}`)}}, nil); len(r.Matched) != 1 {
+		t.Errorf("%d links match", len(r.Matched))
+	}
+	for id := range patchbay.LinkID(3) {
+		x.Remove(id + 1)
+	}
+	if x.Len() != 0 {
+		t.Errorf("%d links are left", x.Len())
+	}
+}
