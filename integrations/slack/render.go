@@ -55,17 +55,17 @@ type field struct {
 }
 
 // render makes the body of a message. One that is too long is made again with less room for each part.
-func render(msg *integration.Message, s *Settings) []byte {
+func render(msg *integration.Message, s *Settings) *body {
 	d := draft{msg: msg, text: markup.Parse(msg.Text)}
 	for _, f := range msg.Fields[:min(len(msg.Fields), maxFields)] {
 		d.values = append(d.values, markup.Inline(f.Value))
 	}
 	for share := 1; ; share *= 2 {
-		out := encode(&body{
-			Channel: s.Channel, Username: s.Username, IconEmoji: s.IconEmoji, IconURL: icon(s),
+		out := &body{
+			Channel: parseChannel(s.Channel).title, Username: s.Username, IconEmoji: s.IconEmoji, IconURL: icon(s),
 			Attachments: []attachment{d.attach(share)},
-		})
-		if len(out) <= maxBody || share >= 64 {
+		}
+		if len(encode(out)) <= maxBody || share >= 64 {
 			return out
 		}
 	}
@@ -87,12 +87,12 @@ func icon(s *Settings) string {
 }
 
 // encode writes JSON without escaping <, > and &, which would take six bytes each.
-func encode(b *body) []byte {
+func encode(v any) []byte {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(b); err != nil {
-		panic("slack: a body of strings cannot be encoded: " + err.Error())
+	if err := enc.Encode(v); err != nil {
+		panic("slack: a body that cannot be encoded: " + err.Error())
 	}
 	return bytes.TrimRight(buf.Bytes(), "\n")
 }

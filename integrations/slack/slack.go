@@ -1,12 +1,12 @@
 // Package slack posts messages to a channel of Slack through an incoming webhook, or to anything that takes the same
-// body, such as Mattermost.
+// body, such as Mattermost. As a connected app it also updates what it posted and answers in threads, offers the channels
+// to choose from, and brings slash commands, mentions and messages in.
 package slack
 
 import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"net/url"
 	"strings"
 
@@ -16,7 +16,7 @@ import (
 // Key names the integration in the API.
 const Key = "slack"
 
-// maxAnswer is how much of an answer is looked at; Slack's are one word.
+// maxAnswer is how much of a webhook's answer is looked at; Slack's are one word.
 const maxAnswer = 8 << 10
 
 // Slack is the integration.
@@ -25,64 +25,29 @@ type Slack struct{}
 // New returns the integration.
 func New() *Slack { return &Slack{} }
 
-// Settings are a link's settings.
-type Settings struct {
-	URL       integration.Secret `json:"url"`
-	Channel   string             `json:"channel"`
-	Username  string             `json:"username"`
-	IconEmoji string             `json:"icon_emoji"`
-	IconURL   string             `json:"icon_url"`
-}
-
 // Definition declares the integration.
 func (*Slack) Definition() *integration.Definition {
 	return &integration.Definition{
 		Key:         Key,
 		Title:       "Slack",
 		Category:    "chat",
-		Description: "Posts each event as a message into a Slack channel, through an incoming webhook.",
+		Description: "Posts each event into a Slack channel, through an incoming webhook or as an app; brings slash commands and messages in.",
 		Docs:        docs,
-		Settings: integration.Spec{
-			{
-				Key: "url", Title: "Slack webhook URL", Type: integration.TypeURL,
-				Required: true, UnlessConnected: true, Secret: true, Target: true,
-				Help:    "Whoever knows this address can post to the channel, so it is kept secret.",
-				Example: "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX",
-			},
-			{
-				Key: "channel", Title: "Channel", Type: integration.TypeString, Example: "#develop",
-				Help: "Shown as the name of the link, and sent along. Webhooks of Slack apps post to the channel that they were made for, whatever this says.",
-			},
-			{
-				Key: "username", Title: "Name of the sender", Type: integration.TypeString,
-				Help: "Webhooks of Slack apps do not let it be changed.",
-			},
-			{
-				Key: "icon_emoji", Title: "Emoji of the sender", Type: integration.TypeString, Example: ":satellite:",
-				Check: checkEmoji,
-				Help:  "For webhooks that let it be changed.",
-			},
-			{
-				Key: "icon_url", Title: "Picture of the sender", Type: integration.TypeURL,
-				Help: "For webhooks that let it be changed. Is not used when there is an emoji.",
-			},
-		},
-		Decode: integration.Into[Settings],
+		Settings:    settingsSpec(),
+		Decode:      integration.Into[Settings],
+		Config:      configSpec(),
+		Types:       eventTypes(),
+		// Incoming webhooks do not say what they posted, so only an app can update and answer.
+		Threads:  true,
+		Threaded: func(settings any) bool { return settings.(*Settings).threaded() },
+		Hooked:   func(settings any) bool { return settings.(*Settings).receives(levelCommands) },
 	}
-}
-
-func checkEmoji(value any) error {
-	name, _ := value.(string)
-	if len(name) < 3 || !strings.HasPrefix(name, ":") || !strings.HasSuffix(name, ":") || strings.ContainsAny(name, " <>") {
-		return errors.New("must be written like :satellite:, with a colon at both ends")
-	}
-	return nil
 }
 
 // ShortName describes a link in a few words.
 func (*Slack) ShortName(settings any) string {
 	if channel := settings.(*Settings).Channel; channel != "" {
-		return "Slack " + channel
+		return "Slack " + parseChannel(channel).title
 	}
 	return "Slack"
 }
@@ -91,7 +56,10 @@ func (*Slack) ShortName(settings any) string {
 func (*Slack) Destination(settings any) string {
 	s := settings.(*Settings)
 	if s.Channel != "" {
-		return s.Channel
+		return parseChannel(s.Channel).title
+	}
+	if s.URL == "" {
+		return "no channel" // it only receives
 	}
 	if u, err := url.Parse(s.URL.Reveal()); err == nil && u.Host != "" && u.Host != "hooks.slack.com" {
 		return "the channel of a webhook at " + u.Host
@@ -99,26 +67,52 @@ func (*Slack) Destination(settings any) string {
 	return "the webhook's channel"
 }
 
-// Target names the webhook and channel by their hash, because the address is a secret.
+// Target names the webhook and channel by their hash, because the address is a secret. However a channel is written, an app
+// posts to the same one.
 func (*Slack) Target(settings any) string {
 	s := settings.(*Settings)
-	sum := sha256.Sum256([]byte(s.URL.Reveal() + "\n" + s.Channel))
+	channel := s.Channel
+	if s.URL == "" {
+		channel = parseChannel(channel).address()
+	}
+	sum := sha256.Sum256([]byte(s.URL.Reveal() + "\n" + channel))
 	return hex.EncodeToString(sum[:16])
 }
 
-// Send posts one message.
+// Send posts one message: through the link's incoming webhook when it has one, otherwise as the connected app.
 func (*Slack) Send(ctx context.Context, d *integration.Delivery) integration.Result {
 	s := d.Settings.(*Settings)
-	if s.URL == "" {
-		return integration.Misconfigured("the setting url is missing: give the address of an incoming webhook")
+	switch {
+	case s.URL != "" && !strayed(s, d.Connection):
+		return sendWebhook(ctx, d, s)
+	case d.Connection == nil:
+		return integration.Misconfigured("the setting url is missing: give the address of an incoming webhook, or connect Slack")
+	case s.Channel == "":
+		return integration.Misconfigured("the setting channel is missing: choose the channel that the app posts to")
 	}
+	return sendAsApp(ctx, d, s)
+}
+
+// strayed reports whether the webhook is the one that the connection filled in, and the channel has been changed since:
+// then the webhook would post to where the link no longer says.
+func strayed(s *Settings, c *integration.Connected) bool {
+	if c == nil || s.Channel == "" || s.URL != c.Credentials.Fill["url"] {
+		return false
+	}
+	hook := readAccount(c.Data).Webhook
+	at := parseChannel(s.Channel)
+	return hook != nil && at.id != hook.ChannelID && at.name != strings.TrimPrefix(hook.Channel, "#")
+}
+
+// sendWebhook posts through an incoming webhook.
+func sendWebhook(ctx context.Context, d *integration.Delivery, s *Settings) integration.Result {
 	body := []byte(d.Body)
 	if body == nil {
 		msg, err := d.Message()
 		if err != nil {
 			return integration.Unrenderable(err)
 		}
-		body = render(msg, s)
+		body = encode(render(msg, s))
 	}
 	req := &integration.Request{
 		Method: "POST",

@@ -44,7 +44,11 @@ func (c *client) Do(ctx context.Context, req *integration.Request) (*integration
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-	return &integration.Response{Status: resp.StatusCode, Body: body, RetryAfter: time.Duration(seconds) * time.Second}, err
+	out := &integration.Response{Status: resp.StatusCode, Body: body, RetryAfter: time.Duration(seconds) * time.Second}
+	for name, values := range resp.Header {
+		out.Header.Add(name, values[0])
+	}
+	return out, err
 }
 
 func delivery(t *testing.T, raw string, msg *integration.Message) (*integration.Delivery, *client) {
@@ -291,7 +295,7 @@ func TestLimits(t *testing.T) {
 		msg.Fields = append(msg.Fields, patchbay.Field{Title: long, Value: markup.Escape(long)})
 		msg.Links = append(msg.Links, patchbay.URL{Title: long, URL: "https://x.test/" + strings.Repeat("a", 3000)})
 	}
-	out := render(msg, &Settings{})
+	out := encode(render(msg, &Settings{}))
 	if len(out) > maxBody || len(out) < maxBody/4 || !utf8.Valid(out) {
 		t.Errorf("the body has %d bytes", len(out))
 	}
@@ -301,7 +305,7 @@ func TestLimits(t *testing.T) {
 	}
 	msg.Title, msg.Actor = "t", nil
 	var b body
-	if err := json.Unmarshal(render(msg, &Settings{}), &b); err != nil || len(b.Attachments[0].Fields) != 20 || !strings.HasSuffix(b.Attachments[0].Text, "…") {
+	if err := json.Unmarshal(encode(render(msg, &Settings{})), &b); err != nil || len(b.Attachments[0].Fields) != 20 || !strings.HasSuffix(b.Attachments[0].Text, "…") {
 		t.Errorf("a long text pushed out the fields: %v, %d", err, len(b.Attachments[0].Fields))
 	}
 }
@@ -317,7 +321,7 @@ func FuzzRender(f *testing.F) {
 			Links:  []patchbay.URL{{Title: value, URL: "https://ours.test/2"}},
 			Actor:  &patchbay.Actor{Name: title},
 		}
-		out := render(msg, &Settings{})
+		out := encode(render(msg, &Settings{}))
 		var b body
 		if err := json.Unmarshal(out, &b); err != nil {
 			t.Fatalf("not JSON: %v", err)
