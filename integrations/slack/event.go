@@ -219,7 +219,7 @@ func (m *event) written(p *place, kind string, entry bool) *integration.Reading 
 	payload := messagePayload{
 		Text: plainText(text), Markdown: markdown(text), TS: m.TS, ThreadTS: m.ThreadTS,
 		URL:     p.permalink(string(m.Channel), m.TS, m.ThreadTS),
-		Channel: channelPart{ID: string(m.Channel), Type: m.ChannelType}, User: userPart{ID: string(m.User), Name: name},
+		Channel: p.channel(string(m.Channel), "", m.ChannelType), User: userPart{ID: string(m.User), Name: name},
 		Team: p.team(m.envelope.team(), ""),
 	}
 	for _, f := range m.Files {

@@ -52,7 +52,7 @@ func (c *command) read(p *place) (*integration.Reading, error) {
 	}
 	payload := commandPayload{
 		Command: c.command, Text: plainText(c.text), Markdown: markdown(c.text),
-		Channel: channelPart{ID: c.channel, Name: c.channelName}, User: userPart{ID: c.user, Name: c.userName},
+		Channel: p.channel(c.channel, c.channelName, ""), User: userPart{ID: c.user, Name: c.userName},
 		Team: p.team(c.team, c.domain),
 	}
 	in := integration.Inbound{Type: typeCommand, Payload: encode(payload), Actor: p.person(c.user, c.userName, "")}
@@ -152,7 +152,8 @@ func (i *interaction) read(p *place) (*integration.Reading, error) {
 		if !p.settings.listens(i.Channel.ID) {
 			return ignored("the link does not listen in this channel: its setting receive_channels says so"), nil
 		}
-		payload.Channel = &channelPart{ID: i.Channel.ID, Name: i.Channel.Name}
+		at := p.channel(i.Channel.ID, i.Channel.Name, "")
+		payload.Channel = &at
 	}
 	if m := i.Message; m != nil {
 		payload.Message = &messagePart{Text: plainText(m.Text), Markdown: markdown(m.Text), TS: m.TS}

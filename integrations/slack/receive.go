@@ -138,6 +138,20 @@ func (p *place) foreign(team, app string) string {
 	return ""
 }
 
+// channel is a channel as payloads show it. What Slack does not tell, the link's own settings may.
+func (p *place) channel(id, name, kind string) channelPart {
+	known := append([]string{p.settings.Channel}, p.settings.ReceiveChannels...)
+	for i := 0; name == "" && i < len(known); i++ {
+		if c := parseChannel(known[i]); c.id == id {
+			name = c.name
+		}
+	}
+	if hook := p.account.Webhook; name == "" && hook != nil && hook.ChannelID == id {
+		name = strings.TrimPrefix(hook.Channel, "#")
+	}
+	return channelPart{ID: id, Name: name, Type: kind}
+}
+
 // team is the workspace as payloads show it.
 func (p *place) team(id, domain string) named {
 	name := p.account.Team.Name

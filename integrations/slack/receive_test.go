@@ -282,6 +282,15 @@ func TestMessages(t *testing.T) {
 		string(got.Payload) != `{"reason":"app_uninstalled","team":{"id":"T123ABC456","name":"acme"}}` || got.OccurredAt.Unix() != 1355517523 {
 		t.Errorf("%+v %s", got, got.Payload)
 	}
+	for settings, want := range map[string]string{
+		`{"receive":"messages","receive_channels":["#develop (C0123456789)"]}`: `"channel":{"id":"C0123456789","name":"develop","type":"channel"}`,
+		`{"receive":"messages","channel":"#develop (C0123456789)"}`:            `"channel":{"id":"C0123456789","name":"develop","type":"channel"}`,
+		`{"receive":"messages","channel":"#develop"}`:                          `"channel":{"id":"C0123456789","type":"channel"}`,
+	} {
+		if got := read(t, settings, message("")); !strings.Contains(string(got.Events[0].Payload), want) {
+			t.Errorf("%s: %s", settings, got.Events[0].Payload)
+		}
+	}
 	if _, err := New().Read(t.Context(), hookCall(t, all, eventOf(`{"type":"message","text":{}}`))); err == nil {
 		t.Error("a message that is none is read")
 	}

@@ -103,6 +103,11 @@ func eventTypes() []patchbay.EventType {
 			Message: &patchbay.MessageTemplate{
 				Title:    who + " used {{with .payload.actions}}{{or (index . 0).text (index . 0).action_id}}{{else}}{{or .payload.callback_id .payload.kind}}{{end}}",
 				Severity: string(patchbay.SeverityInfo), Actor: actor,
+				Fields: []patchbay.FieldTemplate{
+					{Title: "{{or .item.text .item.action_id}}", Value: "{{.item.value}}", Short: true, Each: "payload.actions"},
+					{Title: "Message", Value: "{{.payload.message.text}}"},
+					{Title: "Channel", Value: "{{or .payload.channel.name .payload.channel.id}}", Short: true},
+				},
 				Links: []patchbay.LinkTemplate{{Title: inSlack, URL: "{{.payload.message.url}}"}},
 			},
 		},
