@@ -217,6 +217,7 @@ func (a *App) openServices(ctx context.Context) error {
 	a.links = links.New(links.Options{
 		Store: a.store, Engine: a.engine, Integrations: a.integrations, Configs: configs, Log: a.log, Now: a.o.Now, Cell: cell,
 		Catalog: rendering{a.catalog}, Client: client, PublicURL: a.publicURL(), Owns: a.owns(), Raise: a.raise, Connections: a.connections,
+		Kinds: links.Kinds(a.config.ScopeKinds),
 	})
 	deliveries := deliver.NewService(a.engine, a.links.Revision)
 	a.ingest = ingest.New(ingest.Options{
@@ -238,13 +239,16 @@ func (a *App) openServices(ctx context.Context) error {
 		Access: access.NewAuthenticator(access.AuthenticatorOptions{
 			Keys: a.keys, SigningKey: a.config.SigningKey, Development: a.config.Dev, Now: a.o.Now,
 		}),
-		Stats: a.statsRoutes(), Jobs: a.jobRoutes(), Portals: a.sessions, Hooks: a.hooks,
-		Integrations: a.o.Integrations, Stream: a.hub, Metrics: a.metrics, Ready: a.ready, Nodes: a.nodes(), Log: a.log,
+		Stats: a.statsRoutes(), Jobs: a.jobRoutes(), Portals: a.sessions, Hooks: a.hooks, Connections: a.connections,
+		Integrations: a.o.Integrations, Stream: a.hub, Metrics: a.metrics, Ready: a.ready, Nodes: a.nodes(), Sealing: a.sealing, Log: a.log,
 		Development: a.config.Dev, CORSOrigins: a.config.CORSOrigin, TrustedProxies: a.config.TrustedProxies,
 		Version: a.o.Version, PublicURL: a.publicURL(), Stopping: a.stopping,
 	}
 	if a.member != nil {
 		routes.Node = &a.self.Number
+	}
+	if routes.Pages, err = a.pages(); err != nil {
+		return err
 	}
 	a.handler, err = httpapi.New(routes)
 	return err
@@ -295,6 +299,9 @@ func (a *App) recover(ctx context.Context) error {
 		return err
 	}
 	if err := a.readHooks(ctx); err != nil {
+		return err
+	}
+	if err := a.runSealing(ctx); err != nil {
 		return err
 	}
 	run, cancel := context.WithCancel(context.Background())

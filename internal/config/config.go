@@ -61,6 +61,8 @@ type Config struct {
 
 	Serves Tenants `name:"serves" env:"PATCHBAY_SERVES" placeholder:"PATTERN" help:"Tenants that this installation serves, such as eu-*, where others serve the rest; can be repeated. Default: every tenant."`
 
+	ScopeKinds ScopeKinds `name:"scope-kinds" env:"PATCHBAY_SCOPE_KINDS" placeholder:"KIND=PATTERN" help:"Scopes that are a team's or a user's, for integrations that are meant for one of them; * stands for any run of characters in one segment; can be repeated. Default: team=*/teams/* and user=*/users/*."`
+
 	TrustedProxies Networks `name:"trusted-proxies" env:"PATCHBAY_TRUSTED_PROXIES" placeholder:"CIDR" help:"Networks of reverse proxies whose X-Forwarded-For is believed for the log; can be repeated."`
 	EgressAllow    Networks `name:"egress-allow" env:"PATCHBAY_EGRESS_ALLOW" placeholder:"CIDR" help:"Private networks that links may send to; can be repeated. Default: none."`
 	EgressProxy    string   `name:"egress-proxy" env:"PATCHBAY_EGRESS_PROXY" placeholder:"URL" help:"HTTP proxy that everything sent to partners goes through."`
@@ -118,6 +120,7 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.Grace, DefaultGrace)
 	setDefault(&c.LogFormat, DefaultLogFormat)
 	setDefault(&c.LogLevel, DefaultLogLevel)
+	c.ScopeKinds = c.ScopeKinds.withDefaults()
 	c.PublicURL = strings.TrimSuffix(c.PublicURL, "/")
 	return c
 }

@@ -26,10 +26,8 @@ func withheld(c *access.Caller, def *integration.Definition, given json.RawMessa
 	if c.May(access.Secrets) || len(given) == 0 {
 		return nil
 	}
-	var in map[string]any
-	if json.Unmarshal(given, &in) != nil {
-		return nil // Check says so
-	}
+	in := map[string]any{}
+	_ = json.Unmarshal(given, &in) // Check says what is wrong with it
 	if path := secretIn(def.Settings, in, "settings"); path != "" {
 		return &patchbay.Error{
 			Code: patchbay.CodeForbidden, Message: path + ": you may not give secrets here: ask whoever looks after this page to do it, or use a connection",
