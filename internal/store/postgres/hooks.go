@@ -136,17 +136,17 @@ func (s *Store) FinishHook(ctx context.Context, h *store.Hook) error {
 }
 
 // sqlEraseHooks removes what partners sent, of the hooks that events were made from.
-const sqlEraseHooks = "UPDATE hook SET body = NULL, header = NULL, query = '', reason = $2 WHERE id IN (SELECT hook FROM hook_event WHERE event = ANY($1))"
+const sqlEraseHooks = "UPDATE hook SET body = NULL, header = NULL, query = '', reason = $2 WHERE id = ANY(ARRAY(SELECT hook FROM hook_event WHERE event = ANY($1)))"
 
 // sqlRemoveHooks deletes a step of a tenant's hooks: those in its scopes, and those of its connections' accounts that
 // nobody's link took, unless another tenant has the account too.
-const sqlRemoveHooks = `DELETE FROM hook WHERE id IN (
+const sqlRemoveHooks = `DELETE FROM hook WHERE id = ANY(ARRAY(
 	SELECT id FROM hook WHERE tenant = $1
 	UNION ALL SELECT h.id FROM connection AS c JOIN hook AS h ON h.account = c.account AND h.account <> '' AND h.integration = c.integration
 		WHERE (c.scope = $1 OR c.scope >= $1 || '/' AND c.scope < $1 || '0') AND NOT h.placed AND h.link = 0
 		AND NOT EXISTS (SELECT FROM connection AS o WHERE o.account = c.account AND o.integration = c.integration
 			AND NOT (o.scope = $1 OR o.scope >= $1 || '/' AND o.scope < $1 || '0'))
-	LIMIT $2)`
+	LIMIT $2))`
 
 // removeHooks deletes a step of a tenant's hooks, and reports whether there was one.
 func (s *Store) removeHooks(ctx context.Context, tenant string) (more bool, err error) {
@@ -207,8 +207,9 @@ func hookList(f *store.HookFilter) (string, []any) {
 		w.and("state = ANY(?::text[])", states)
 		return w.sql("SELECT "+hookBrief+" FROM hook", "id DESC", f.Limit), w.args
 	}
-	w.conditions = append(w.conditions, "state = wanted")
-	inner := w.sql("SELECT "+hookBrief+" FROM hook", "id DESC", f.Limit)
+	// An equation would let the planner walk through all identifiers instead, in the hope to meet some in this state.
+	w.conditions = append(w.conditions, "state >= wanted AND state <= wanted")
+	inner := w.sql("SELECT "+hookBrief+" FROM hook", "state DESC, id DESC", f.Limit)
 	limit := len(w.args)
 	w.args = append(w.args, states)
 	return fmt.Sprintf("SELECT h.* FROM (SELECT DISTINCT unnest($%d::text[]) COLLATE \"C\" AS wanted) AS s, LATERAL (%s) AS h ORDER BY h.id DESC LIMIT $%d",
@@ -243,8 +244,8 @@ func (s *Store) PendingHooks(ctx context.Context, before time.Time, after patchb
 }
 
 // sqlPruneHooks deletes a step of the hooks in each of some states that are below an identifier.
-const sqlPruneHooks = `DELETE FROM hook WHERE id IN (SELECT h.id FROM unnest($1::text[], $2::bigint[]) AS s (name, below),
-	LATERAL (SELECT id FROM hook WHERE state = s.name COLLATE "C" AND id < s.below ORDER BY id LIMIT $3) AS h LIMIT $3)`
+const sqlPruneHooks = `DELETE FROM hook WHERE id = ANY(ARRAY(SELECT h.id FROM unnest($1::text[], $2::bigint[]) AS s (name, below),
+	LATERAL (SELECT id FROM hook WHERE state = s.name COLLATE "C" AND id < s.below ORDER BY id LIMIT $3) AS h LIMIT $3))`
 
 // pruneHooks deletes partners' calls that need not be kept any longer.
 func (s *Store) pruneHooks(ctx context.Context, r *store.Retention, now time.Time) (bool, error) {
@@ -268,14 +269,14 @@ func (s *Store) pruneHooks(ctx context.Context, r *store.Retention, now time.Tim
 	}
 	// An event is younger than the hooks that it was made from.
 	oldest := patchbay.FirstIDAt(now.Add(-max(r.Unmatched, r.Matched)))
-	return s.deleted(ctx, pruneRows, "DELETE FROM hook_event WHERE event IN (SELECT event FROM hook_event WHERE event < $1 ORDER BY event LIMIT $2)", oldest, pruneRows)
+	return s.deleted(ctx, pruneRows, "DELETE FROM hook_event WHERE event = ANY(ARRAY(SELECT event FROM hook_event WHERE event < $1 ORDER BY event LIMIT $2))", oldest, pruneRows)
 }
 
 // pruneSessions deletes sessions and sign-ins whose time is over.
 func (s *Store) pruneSessions(ctx context.Context, _ *store.Retention, now time.Time) (bool, error) {
-	more, err := s.deleted(ctx, pruneRows, "DELETE FROM session WHERE id IN (SELECT id FROM session WHERE expires <= $1 ORDER BY expires LIMIT $2)", now, pruneRows)
+	more, err := s.deleted(ctx, pruneRows, "DELETE FROM session WHERE id = ANY(ARRAY(SELECT id FROM session WHERE expires <= $1 ORDER BY expires LIMIT $2))", now, pruneRows)
 	if err != nil || more {
 		return more, err
 	}
-	return s.deleted(ctx, pruneRows, "DELETE FROM flow WHERE hash IN (SELECT hash FROM flow WHERE until <= $1 ORDER BY until LIMIT $2)", now, pruneRows)
+	return s.deleted(ctx, pruneRows, "DELETE FROM flow WHERE hash = ANY(ARRAY(SELECT hash FROM flow WHERE until <= $1 ORDER BY until LIMIT $2))", now, pruneRows)
 }

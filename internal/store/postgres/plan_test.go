@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -142,7 +143,7 @@ func TestEveryQueryHasItsIndex(t *testing.T) {
 			}
 		})
 	}
-	if len(kinds) < 80 {
+	if len(kinds) < 130 {
 		t.Errorf("only %d statements were used: the test does not see everything", len(kinds))
 	}
 	checkClaim(t, all)
@@ -219,6 +220,17 @@ func fill(t *testing.T, s *postgres.Store, server *pgtest.Server) []*store.Accep
 		"INSERT INTO change (kind, id, link, at, key) SELECT 'link', n, 0, 0, '' FROM generate_series(1, 20000) n",
 		"INSERT INTO job SELECT n, 'retry', '{}', 'x', '', 'succeeded', '', 0, 0, 0, 0, 0, '', false, 0 FROM generate_series(1, 5000) n",
 		"INSERT INTO sample SELECT 1, now() - n * interval '1 minute', 1, '', '', '', 1, 1, 1, 1, NULL FROM generate_series(1, 5000) n",
+		`INSERT INTO connection SELECT n, 1, 'github', convert_to('account ' || n, 'UTF8'), CASE WHEN n % 1000 = 0 THEN 'x' ELSE 'y/teams/' || n END,
+			CASE WHEN n % 2 = 0 THEN now() + n * interval '1 minute' END, 0, NULL, '{}', '\x007b7d' FROM generate_series(1, 20000) n`,
+		"INSERT INTO flow SELECT sha256(convert_to(n::text, 'UTF8')), now() + n * interval '1 second', '\\x00' FROM generate_series(1, 20000) n",
+		`INSERT INTO session SELECT n, true, NULL, sha256(convert_to(n::text, 'UTF8')), CASE WHEN n % 1000 = 0 THEN 'x' ELSE 'y/teams/' || n END, '', NULL, '[]', 7, '',
+			now(), NULL, now() + n * interval '1 minute' FROM generate_series(1, 20000) n`,
+		// Most are read and came to nothing; a few of every other kind stand far apart.
+		`INSERT INTO hook SELECT n * 1024, CASE WHEN n % 1000 = 0 THEN 1000 ELSE n END, now(), 1, n % 500 = 0, 'github',
+			CASE WHEN n % 1000 = 1 THEN 'pending' WHEN n % 1000 = 2 THEN 'unplaced' WHEN n % 1000 = 3 THEN 'failed' ELSE 'ignored' END,
+			convert_to('account ' || n % 1000, 'UTF8'), CASE WHEN n % 500 = 0 THEN 'x' END, CASE WHEN n % 500 = 0 THEN 'x/repos/1' ELSE '' END, '', '', NULL, NULL,
+			sha256(convert_to(n::text, 'UTF8')), NULL, '', repeat('x', 100)::bytea FROM generate_series(1, 40000) n`,
+		"INSERT INTO hook_event SELECT n, n FROM generate_series(1, 20000) n",
 		"VACUUM ANALYZE",
 	} {
 		server.SQL(t, "test_1", sql)
@@ -271,6 +283,8 @@ func exercise(t *testing.T, s *postgres.Store, all []*store.Acceptance) {
 	must(s.SaveLane(ctx, store.Lane{Link: droppedLink, DropBefore: patchbay.DeliveryAt(all[1].Event.ID, 1)}))
 	exerciseRegistry(t, s)
 	exerciseReads(t, s, all)
+	exercisePartners(t, s)
+	exerciseHooks(t, s, all[1].Event.ID)
 	_, err := s.Beat(ctx, store.NodeReport{})
 	must(err)
 	shards, err := s.ClaimShards(ctx, 3)
@@ -371,6 +385,87 @@ func exerciseReads(t *testing.T, s *postgres.Store, all []*store.Acceptance) {
 				f.States = []patchbay.DeliveryState{state}
 			}
 			must(s.Deliveries(ctx, f))
+		}
+	}
+}
+
+func exercisePartners(t *testing.T, s *postgres.Store) {
+	t.Helper()
+	ctx, now := context.Background(), time.Now()
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := &patchbay.Connection{
+		ID: patchbay.ConnectionID(s.NewID(1)), Integration: "github", Scope: "x", Account: patchbay.Account{ID: "account 7"}, Revision: 1,
+		Credentials: patchbay.Credentials{Access: "a", Refresh: "r", ExpiresAt: now},
+	}
+	must(nil, s.SaveConnection(ctx, c))
+	fence, _, err := s.LeaseConnection(ctx, c.ID, time.Minute)
+	must(nil, err)
+	_, _, err = s.LeaseConnection(ctx, c.ID, time.Minute)
+	if !errors.Is(err, store.ErrConflict) {
+		t.Errorf("a second lease: %v", err)
+	}
+	must(s.SaveRefreshed(ctx, fence, c))
+	c.Revision = 3
+	must(nil, s.SaveConnection(ctx, c))
+	serving := patchbay.Scope("x/y")
+	for range 7 { // from the sixth time on there may be one plan for all parameters
+		for _, f := range []store.ConnectionFilter{
+			{}, {Integration: "github"}, {Account: "account 7"}, {Account: "account 9", Integration: "github"}, {Within: "x"}, {Serving: &serving},
+			{ExpiresBefore: now.Add(time.Hour)}, {After: 10_000, Within: "x"},
+		} {
+			f.Limit = 20
+			must(s.Connections(ctx, f))
+		}
+		must(s.Sessions(ctx, store.SessionFilter{Limit: 20}, now))
+		must(s.Sessions(ctx, store.SessionFilter{Limit: 20, Within: "x"}, now))
+	}
+	must(nil, s.DeleteConnection(ctx, c.ID))
+	hash := [32]byte{1}
+	must(nil, s.SaveFlow(ctx, &store.Flow{Hash: hash, Until: now.Add(time.Minute)}))
+	must(s.TakeFlow(ctx, hash, now))
+	x := &store.Session{ID: patchbay.SessionID(s.NewID(1)), Claim: hash, Scope: "x", ClaimUntil: now.Add(time.Minute), ExpiresAt: now.Add(time.Hour)}
+	must(nil, s.SaveSession(ctx, x))
+	must(s.ClaimSession(ctx, hash, hash, now))
+	must(s.SessionByCookie(ctx, hash, now))
+	must(s.Session(ctx, x.ID, now))
+	must(nil, s.DeleteSession(ctx, x.ID))
+	for after := "begin"; after != ""; {
+		after, err = s.LookSealed(ctx, strings.TrimPrefix(after, "begin"), 1000, func([]byte) {})
+		must(nil, err)
+	}
+}
+
+func exerciseHooks(t *testing.T, s *postgres.Store, event patchbay.EventID) {
+	t.Helper()
+	ctx, now := context.Background(), time.Now()
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := &store.Hook{ID: patchbay.HookID(s.NewID(1)), Integration: "github", Account: "account 1", Key: [16]byte{1}, Body: []byte("{}")}
+	must(s.SaveHook(ctx, h))
+	again := *h
+	again.ID = patchbay.HookID(s.NewID(1))
+	must(s.SaveHook(ctx, &again))
+	h.State, h.Events, h.Placed, h.Scope = patchbay.HookDone, []patchbay.EventID{event}, true, "x"
+	must(nil, s.FinishHook(ctx, h))
+	must(s.Hook(ctx, h.ID))
+	for range 7 {
+		must(s.PendingHooks(ctx, now.Add(time.Hour), 0, 20))
+		for _, f := range []store.HookFilter{
+			{}, {Before: 10_000 << 10}, {Link: 1000}, {Account: "account 7"}, {Within: "x"}, {Within: "x/repos/1", States: []patchbay.HookState{patchbay.HookIgnored}},
+			{States: []patchbay.HookState{patchbay.HookPending}}, {States: []patchbay.HookState{patchbay.HookPending, patchbay.HookUnplaced}, Before: 20_000 << 10},
+			{States: []patchbay.HookState{patchbay.HookFailed}, Integration: "github"}, {States: []patchbay.HookState{patchbay.HookUnplaced}, Account: "account 2"},
+		} {
+			f.Limit = 20
+			must(s.Hooks(ctx, f))
 		}
 	}
 }

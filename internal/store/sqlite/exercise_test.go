@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,7 +91,105 @@ func exercise(t *testing.T, s *sqlite.Store) {
 	_, err = s.Meta(ctx, "a")
 	must(err)
 	exerciseReads(t, s, all)
+	exercisePartners(t, s, all[3].Event.ID)
 	exerciseJobs(t, s, all[3].Event.ID)
+}
+
+func exercisePartners(t *testing.T, s *sqlite.Store, event patchbay.EventID) {
+	t.Helper()
+	ctx, now := context.Background(), time.Now()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := &patchbay.Connection{
+		ID: patchbay.ConnectionID(s.NewID(1)), Integration: "github", Scope: "gone", Account: patchbay.Account{ID: "1"}, Revision: 1,
+		Credentials: patchbay.Credentials{Access: "a", Refresh: "r", ExpiresAt: now},
+	}
+	must(s.SaveConnection(ctx, c))
+	fence, _, err := s.LeaseConnection(ctx, c.ID, time.Minute)
+	must(err)
+	_, err = s.SaveRefreshed(ctx, fence, c)
+	must(err)
+	serving := patchbay.Scope("gone/x")
+	for _, f := range []store.ConnectionFilter{{}, {Account: "1"}, {Within: "gone"}, {Serving: &serving}, {ExpiresBefore: now.Add(time.Hour)}} {
+		f.Limit = 10
+		all, err := s.Connections(ctx, f)
+		must(err)
+		if len(all) == 0 {
+			t.Errorf("%+v finds nothing", f)
+		}
+	}
+	other := *c
+	other.ID, other.Revision = patchbay.ConnectionID(s.NewID(1)), 1
+	must(s.SaveConnection(ctx, &other))
+	must(s.DeleteConnection(ctx, other.ID))
+	for i := range byte(2) {
+		var hash [32]byte
+		binary.BigEndian.PutUint64(hash[:], uint64(s.NewID(1)))
+		must(s.SaveFlow(ctx, &store.Flow{Hash: hash, Until: now.Add(time.Minute)}))
+		x := &store.Session{ID: patchbay.SessionID(s.NewID(1)), Claim: hash, Scope: "acme", ClaimUntil: now.Add(time.Minute), ExpiresAt: now.Add(time.Hour)}
+		must(s.SaveSession(ctx, x))
+		_, err = s.Session(ctx, x.ID, now)
+		must(err)
+		if i == 0 {
+			_, err := s.TakeFlow(ctx, hash, now)
+			must(err)
+			_, err = s.ClaimSession(ctx, hash, hash, now)
+			must(err)
+			_, err = s.SessionByCookie(ctx, hash, now)
+			must(err)
+			must(s.DeleteSession(ctx, x.ID))
+		}
+	}
+	_, err = s.Sessions(ctx, store.SessionFilter{Limit: 10}, now)
+	must(err)
+	_, err = s.Sessions(ctx, store.SessionFilter{Limit: 10, Within: "acme"}, now)
+	must(err)
+	exerciseHooks(t, s, event)
+	for after := "begin"; after != ""; {
+		after, err = s.LookSealed(ctx, strings.TrimPrefix(after, "begin"), 100, func([]byte) {})
+		must(err)
+	}
+}
+
+func exerciseHooks(t *testing.T, s *sqlite.Store, event patchbay.EventID) {
+	t.Helper()
+	ctx, now := context.Background(), time.Now()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, state := range []patchbay.HookState{patchbay.HookPending, patchbay.HookDone, patchbay.HookIgnored, patchbay.HookUnplaced, patchbay.HookFailed} {
+		h := &store.Hook{ID: patchbay.HookID(s.NewID(1)), Integration: "github", Account: "1", Link: 1, Body: []byte("{}")}
+		binary.BigEndian.PutUint64(h.Key[:], uint64(h.ID))
+		for range 2 {
+			_, err := s.SaveHook(ctx, h)
+			must(err)
+		}
+		h.State, h.Events = state, []patchbay.EventID{event}
+		h.Placed, h.Scope = state == patchbay.HookDone, "acme"
+		must(s.FinishHook(ctx, h))
+		_, err := s.Hook(ctx, h.ID)
+		must(err)
+		_, err = s.PendingHooks(ctx, now.Add(time.Hour), 0, 10)
+		must(err)
+		for _, f := range []store.HookFilter{{}, {Link: 1}, {Account: "1"}, {Within: "acme"}, {States: []patchbay.HookState{state}}} {
+			f.Limit = 10
+			if f.Within != "" && state == patchbay.HookPending {
+				continue
+			}
+			all, err := s.Hooks(ctx, f)
+			must(err)
+			if len(all) == 0 {
+				t.Errorf("%+v finds nothing", f)
+			}
+		}
+	}
 }
 
 func exerciseJobs(t *testing.T, s *sqlite.Store, event patchbay.EventID) {

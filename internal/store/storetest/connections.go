@@ -328,7 +328,7 @@ func leaseConnection(e *env) {
 	e.must(err)
 	e.clock.forward(time.Second)
 	var next int64
-	for until := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+	for until := time.Now().Add(time.Minute); ; <-time.After(5 * time.Millisecond) {
 		if next, _, err = p.LeaseConnection(e.ctx, c.ID, time.Hour); err == nil {
 			break
 		}
