@@ -11,12 +11,15 @@ import (
 // pages makes what people see in a browser.
 func (a *App) pages() (*web.Site, error) {
 	o := web.Options{
-		Links: a.links, Catalog: a.catalog, Sessions: a.sessions, Integrations: a.o.Integrations, Kinds: links.DefaultKinds(),
+		Links: a.links, Catalog: a.catalog, Sessions: a.sessions, Integrations: a.o.Integrations, Kinds: links.Kinds(a.config.ScopeKinds),
 		Theme:          session.Theme{Name: a.config.PortalName, Accent: a.config.PortalAccent, Logo: a.config.PortalLogo},
 		FrameAncestors: a.config.PortalFrames, Secure: strings.HasPrefix(a.publicURL(), "https://"), Log: a.log, Now: a.o.Now,
 	}
 	if a.connections != nil {
 		o.Connections = a.connections
+	}
+	if a.hooks != nil {
+		o.Hooks = a.hooks
 	}
 	return web.New(o)
 }
