@@ -148,6 +148,9 @@ func New(t testing.TB, o Options) *Page {
 	p := &Page{t: t, o: o, hosts: map[string]bool{}}
 	ctx, end := chromedp.NewContext(browser(t), chromedp.WithNewBrowserContext(), chromedp.WithListener(p.event))
 	p.ctx = ctx
+	if err := chromedp.Do(ctx); err != nil { // the tab lives as long as the context of its first action
+		t.Fatalf("the browser could not open a page: %v", err)
+	}
 	for _, h := range o.Hosts {
 		p.hosts[h] = true
 	}
@@ -281,7 +284,8 @@ func (p *Page) Click(selector string) {
 // Type writes text into a field, in place of what is there.
 func (p *Page) Type(selector, text string) {
 	p.t.Helper()
-	p.Run(chromedp.Focus(chromedp.CSS(selector)), chromedp.SetValue(chromedp.CSS(selector), ""), chromedp.SendKeys(chromedp.CSS(selector), text))
+	ask(p, chromedp.Evaluate[bool](fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.focus(); e.value = ""; return true })()`, selector)))
+	p.Run(chromedp.SendKeys(chromedp.CSS(selector), text))
 }
 
 // Address returns where the page is.
