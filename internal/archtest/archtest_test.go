@@ -24,6 +24,7 @@ var rules = map[string][]string{
 	"":                         {},
 	"integration":              {"", "integration/…"},
 	"integration/markup":       {"", "integration"},
+	"integration/mapping":      {},
 	"integrations":             {"", "integration", "integration/…"},
 	"integrations/all":         {"", "integration", "integrations/…"},
 	"catalogs":                 {},
