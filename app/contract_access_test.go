@@ -152,6 +152,8 @@ var routes = []route{
 	{"GET", "/v1/portal-sessions", "", "manage", false},
 	{"GET", noPortal, "", "manage", false},
 	{"DELETE", noPortal, "", "manage", false},
+	{"GET", "/v1/secrets", "", "admin", false},
+	{"POST", "/v1/secrets/rotate", "", "admin", false},
 	{"GET", "/metrics", "", "read", false},
 	{"GET", "/openapi.json", "", "", false},
 	{"GET", "/docs", "", "", false},

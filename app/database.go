@@ -44,6 +44,9 @@ func (a *App) openStore(ctx context.Context) error {
 	if err := move.Refusal(ctx, s); err != nil {
 		return err
 	}
+	if err := a.admit(ctx); err != nil {
+		return err
+	}
 	a.self = store.Node{Address: a.config.Listen, Version: a.o.Version, StartedAt: a.now()}
 	return nil
 }
@@ -74,6 +77,9 @@ func (a *App) openPostgres(ctx context.Context, sealer store.Sealer) error {
 	a.store = s
 	a.down.Push("the database", func(context.Context) error { return s.Close() })
 	if err := move.Refusal(ctx, s); err != nil {
+		return err
+	}
+	if err := a.admit(ctx); err != nil {
 		return err
 	}
 	if a.member, err = cluster.Join(ctx, cluster.Options{Store: s, Log: a.log}); err != nil {

@@ -88,6 +88,8 @@ func TestCalls(t *testing.T) {
 	}{
 		{"Ready", func(ctx context.Context, c *Client) error { return c.Ready(ctx) }, "GET", "/readyz", ""},
 		{"Nodes", func(ctx context.Context, c *Client) error { _, err := c.Nodes(ctx); return err }, "GET", "/v1/nodes", ""},
+		{"SecretKeys", func(ctx context.Context, c *Client) error { _, err := c.SecretKeys(ctx); return err }, "GET", "/v1/secrets", ""},
+		{"RotateSecrets", func(ctx context.Context, c *Client) error { _, err := c.RotateSecrets(ctx); return err }, "POST", "/v1/secrets/rotate", ""},
 		{"Publish", func(ctx context.Context, c *Client) error {
 			_, err := c.Publish(ctx, &NewEvent{Type: "repo.push", Scope: ptr(patchbay.Scope("acme")), Payload: json.RawMessage(`{"n":1}`), ID: "7"})
 			return err

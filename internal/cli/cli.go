@@ -92,6 +92,7 @@ type root struct {
 	Portal       portalCmd       `cmd:"" group:"look" help:"Pages for customers."`
 	Erase        eraseCmd        `cmd:"" group:"look" help:"Forget a tenant, or every event that says something."`
 	Nodes        nodesCmd        `cmd:"" group:"look" help:"The processes that share the database, and what each holds."`
+	Secrets      secretsCmd      `cmd:"" group:"look" help:"The keys that secrets in the database are sealed with; another one."`
 	Stats        statsCmd        `cmd:"" group:"look" help:"How it went, and what is going on."`
 
 	Catalog catalogCmd `cmd:"" group:"tool" help:"Check catalog files; write documentation."`

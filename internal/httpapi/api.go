@@ -122,6 +122,8 @@ type Options struct {
 	Stats Stats
 	// Metrics counts calls and answers /metrics; nil means neither.
 	Metrics *obs.Metrics
+	// Sealing answers /v1/secrets; nil means that there are no such routes.
+	Sealing Sealing
 	// Nodes answers /v1/nodes; nil means that there is no such route.
 	Nodes Nodes
 	// Node is the number of the node that answers, which /readyz says; nil where there can be only one.
@@ -214,6 +216,9 @@ func (a *api) prepare() error {
 	a.streamRoutes()
 	if a.Nodes != nil {
 		a.nodeRoutes()
+	}
+	if a.Sealing != nil {
+		a.secretRoutes()
 	}
 	a.operatorRoutes()
 	return a.document.finish()

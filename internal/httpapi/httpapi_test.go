@@ -271,9 +271,9 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 		t.Fatal(err)
 	}
 	f.catalog = keyclic
-	o := Options{Ingest: &f.ingest, Links: &f.links, Deliveries: &f.deliveries, Catalog: f.catalog, EventTypes: eventtypes.New(f.catalog, f.types), Keys: f.keys,
+	o := Options{Ingest: &f.ingest, Links: &f.links, Deliveries: &f.deliveries, Catalog: f.catalog, EventTypes: eventtypes.New(f.catalog, f.types), Keys: f.keys, Connections: &f.connections,
 		Access: access.NewAuthenticator(access.AuthenticatorOptions{Keys: f.keys, SigningKey: testSigningKey}),
-		Stream: &f.hub, Stats: &f.stats, Nodes: theNodes(), Metrics: f.metrics, Log: slog.New(slog.NewJSONHandler(&f.log, nil)), Version: "1.2.3",
+		Stream: &f.hub, Stats: &f.stats, Nodes: theNodes(), Sealing: theKeys{}, Metrics: f.metrics, Log: slog.New(slog.NewJSONHandler(&f.log, nil)), Version: "1.2.3",
 		Integrations: []integration.Integration{
 			&plug{integration.Definition{Key: "slack", Title: "Slack", Category: "chat", Description: "Messages in a channel.",
 				Settings: integration.Spec{
