@@ -109,6 +109,7 @@ const (
 	noDelivery = "/v1/deliveries/dlv_0000000000001"
 	noEvent    = "/v1/events/evt_0000000000001"
 	noAPIKey   = "/v1/keys/key_0000000000001"
+	noCon      = "/v1/connections/con_0000000000001"
 	noPortal   = "/v1/portal-sessions/ses_0123456789abc"
 )
 
@@ -148,6 +149,12 @@ var routes = []route{
 	{"GET", "/v1/keys", "", "admin", false},
 	{"GET", noAPIKey, "", "admin", false},
 	{"DELETE", noAPIKey, "", "admin", false},
+	{"POST", "/v1/connections", `{"integration":"inbox"}`, "manage", false},
+	{"GET", "/v1/connections", "", "read", false},
+	{"GET", noCon, "", "read", false},
+	{"PATCH", noCon, `{"name":"x"}`, "manage", false},
+	{"DELETE", noCon, "", "manage", false},
+	{"POST", noCon + "/check", "", "manage", false},
 	{"POST", "/v1/portal-sessions", `{"scope":"acme"}`, "manage", false},
 	{"GET", "/v1/portal-sessions", "", "manage", false},
 	{"GET", noPortal, "", "manage", false},

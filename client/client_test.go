@@ -151,6 +151,31 @@ func TestCalls(t *testing.T) {
 			_, err := c.CreateKey(ctx, &NewKey{Name: "ci", Scope: "acme", Permissions: []string{"publish"}})
 			return err
 		}, "POST", "/v1/keys", `{"name":"ci","scope":"acme","permissions":["publish"]}`},
+		{"Connections", func(ctx context.Context, c *Client) error {
+			acme := patchbay.Scope("acme")
+			_, err := c.Connections(ctx, ConnectionFilter{Serving: &acme, Integration: "github", Paging: Paging{Limit: 5}})
+			return err
+		}, "GET", "/v1/connections?integration=github&limit=5&serving=acme", ""},
+		{"Connection", func(ctx context.Context, c *Client) error {
+			_, err := c.Connection(ctx, id[patchbay.ConnectionID](t, "con_0123456789abc"))
+			return err
+		}, "GET", "/v1/connections/con_0123456789abc", ""},
+		{"CreateConnection", func(ctx context.Context, c *Client) error {
+			_, err := c.CreateConnection(ctx, &ConnectionInput{Integration: new("jira"), Owner: new("ann"), Settings: json.RawMessage(`{"token":"t"}`)})
+			return err
+		}, "POST", "/v1/connections", `{"integration":"jira","owner":"ann","settings":{"token":"t"}}`},
+		{"UpdateConnection", func(ctx context.Context, c *Client) error {
+			_, err := c.UpdateConnection(ctx, id[patchbay.ConnectionID](t, "con_0123456789abc"), &ConnectionInput{Name: new("x")}, `"a"`)
+			return err
+		}, "PATCH", "/v1/connections/con_0123456789abc", `{"name":"x"}`},
+		{"CheckConnection", func(ctx context.Context, c *Client) error {
+			_, err := c.CheckConnection(ctx, id[patchbay.ConnectionID](t, "con_0123456789abc"))
+			return err
+		}, "POST", "/v1/connections/con_0123456789abc/check", ""},
+		{"DeleteConnection", func(ctx context.Context, c *Client) error {
+			_, err := c.DeleteConnection(ctx, id[patchbay.ConnectionID](t, "con_0123456789abc"), true)
+			return err
+		}, "DELETE", "/v1/connections/con_0123456789abc?force=true", ""},
 		{"CreatePortal", func(ctx context.Context, c *Client) error {
 			_, err := c.CreatePortal(ctx, &NewPortal{Scope: "acme", User: "ann", TTL: patchbay.Duration(time.Hour)})
 			return err

@@ -117,8 +117,7 @@ func (s *Service) token(ctx context.Context, p *partner, form url.Values, secret
 	began := s.now()
 	resp, err := env.HTTP.Do(ctx, tokenRequest(o, o.TokenURL, form, secrets))
 	if err != nil {
-		result := integration.Unreachable(p.title, err)
-		return nil, &tokenError{text: sentence(wire.Redact(result.Error)), ours: errors.Is(err, integration.ErrRefused)}
+		return nil, &tokenError{text: sentence(wire.Redact(unreached(err))), ours: errors.Is(err, integration.ErrRefused)}
 	}
 	if resp.Truncated {
 		return nil, &tokenError{text: fmt.Sprintf("it answered with more than %d KiB", maxAnswer>>10)}
@@ -142,6 +141,17 @@ func (s *Service) token(ctx context.Context, p *partner, form url.Values, secret
 		g.answer = raw
 	}
 	return g, nil
+}
+
+// unreached says why there was no answer, after the partner's name.
+func unreached(err error) string {
+	switch {
+	case errors.Is(err, integration.ErrRefused):
+		return err.Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		return "it did not answer in time"
+	}
+	return "it could not be reached: " + err.Error()
 }
 
 // tokenRequest makes a request to a token or a revocation endpoint, authenticated as the client (RFC 6749 §2.3.1).

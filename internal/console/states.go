@@ -49,5 +49,16 @@ func LinkLook(s patchbay.LinkState) Look {
 	return Look{"…", Yellow}
 }
 
+// ConnectionLook returns how a connection's state is shown.
+func ConnectionLook(s patchbay.ConnectionState) Look {
+	switch s {
+	case patchbay.ConnectionActive:
+		return Look{"✓", Green}
+	case patchbay.ConnectionNeedsReauth:
+		return Look{"✗", Red}
+	}
+	return Look{"!", Yellow}
+}
+
 // Paint gives text the look's style, after its sign.
 func (l Look) Paint(c *Console, text string) string { return c.Paint(l.Style, l.Sign+" "+text) }

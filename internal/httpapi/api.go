@@ -108,6 +108,8 @@ type Options struct {
 	Jobs Jobs
 	// Hooks take in what partners send; nil means that there are no such routes.
 	Hooks Hooks
+	// Connections is nil where there are none; then there is no such route.
+	Connections Connections
 	// Portals is nil where there are none; then there is no such route.
 	Portals Portals
 	// Pages are nil where there are none.
@@ -206,6 +208,9 @@ func (a *api) prepare() error {
 	a.keyRoutes()
 	if a.Hooks != nil {
 		a.hookRoutes()
+	}
+	if a.Connections != nil {
+		a.connectionRoutes()
 	}
 	if a.Portals != nil {
 		a.portalRoutes()

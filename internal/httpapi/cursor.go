@@ -49,6 +49,7 @@ const (
 	cursorIntegrations = 'i'
 	cursorJobs         = 'j'
 	cursorHooks        = 'h'
+	cursorConnections  = 'c'
 )
 
 // idCursor spells a place in a list that goes by identifier.

@@ -15,6 +15,7 @@ import (
 	"github.com/patchbay/patchbay/internal/access"
 	"github.com/patchbay/patchbay/internal/catalog"
 	"github.com/patchbay/patchbay/internal/cluster"
+	"github.com/patchbay/patchbay/internal/connect"
 	"github.com/patchbay/patchbay/internal/deliver"
 	"github.com/patchbay/patchbay/internal/inbound"
 	"github.com/patchbay/patchbay/internal/ingest"
@@ -57,6 +58,7 @@ func newDocument(a *api) *document {
 			{Name: tagTypes, Description: "The catalog: what can happen."},
 			{Name: tagIntegrations, Description: "The tools that events can go to."},
 			{Name: tagLinks, Description: "These events, in this scope, go to that integration with these settings."},
+			{Name: tagConnections, Description: "Identities at partners, which links at or below their scope may use."},
 			{Name: tagDeliveries, Description: "One event on its way over one link, with its attempts."},
 			{Name: tagHooks, Description: "What partners send, and what became of it."},
 			{Name: tagStats, Description: "How it went, and what is going on."},
@@ -83,6 +85,7 @@ const (
 	tagTypes        = "Event types"
 	tagIntegrations = "Integrations"
 	tagLinks        = "Links"
+	tagConnections  = "Connections"
 	tagDeliveries   = "Deliveries"
 	tagHooks        = "Hooks"
 	tagStats        = "Statistics"
@@ -105,6 +108,8 @@ var names = map[reflect.Type]string{
 	reflect.TypeFor[links.Input]():              "LinkInput",
 	reflect.TypeFor[links.Health]():             "LinkHealth",
 	reflect.TypeFor[links.TestResult]():         "TestResult",
+	reflect.TypeFor[connect.View]():             "Connection",
+	reflect.TypeFor[connect.Input]():            "ConnectionInput",
 	reflect.TypeFor[deliver.View]():             "Delivery",
 	reflect.TypeFor[deliver.AttemptView]():      "Attempt",
 	reflect.TypeFor[inbound.View]():             "Hook",

@@ -226,18 +226,19 @@ const testSigningKey = "the signing key"
 
 // fixture is an API with everything around it.
 type fixture struct {
-	t          *testing.T
-	handler    http.Handler
-	ingest     fakeIngest
-	links      fakeLinks
-	deliveries fakeDeliveries
-	stats      fakeStats
-	catalog    *catalog.Catalog
-	types      typeStore
-	hub        stream.Hub
-	metrics    *obs.Metrics
-	keys       *access.Keys
-	log        logBuffer
+	t           *testing.T
+	handler     http.Handler
+	ingest      fakeIngest
+	links       fakeLinks
+	deliveries  fakeDeliveries
+	connections fakeConnections
+	stats       fakeStats
+	catalog     *catalog.Catalog
+	types       typeStore
+	hub         stream.Hub
+	metrics     *obs.Metrics
+	keys        *access.Keys
+	log         logBuffer
 }
 
 // logBuffer collects the log of a server, which several goroutines write.
