@@ -25,6 +25,8 @@ const (
 	// secondaryPause is how long to wait at least where GitHub limits and does not say for how long.
 	// https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
 	secondaryPause = time.Minute
+	// longestPause bounds what a reset may ask for: what is limited is counted by the hour.
+	longestPause = 2 * time.Hour
 	// pageSize is the most that one page of a list holds.
 	pageSize = 100
 )
@@ -257,8 +259,8 @@ func pause(resp *integration.Response, now time.Time) time.Duration {
 	if err != nil || resp.Header.Get("X-RateLimit-Remaining") != "0" {
 		return secondaryPause
 	}
-	wait := time.Unix(reset, 0).Sub(now) + time.Second // its clock has whole seconds
-	return min(max(wait, time.Second), 2*time.Hour)    // a window is an hour
+	wait := min(max(time.Unix(reset, 0).Sub(now), 0), longestPause)
+	return wait + time.Second // its clock has whole seconds
 }
 
 // complaint is what GitHub says of a request that it does not take.

@@ -166,10 +166,10 @@ func (o *sender) find(ctx context.Context) (*issue, *integration.Result) {
 		var i issue
 		resp, failed := o.get(ctx, o.repository(o.s, "issues", o.d.Reference), &i)
 		switch {
-		case failed == nil && i.Number.String() == o.d.Reference:
+		case failed == nil:
+			i.Number = json.Number(o.d.Reference)
 			return &i, nil
-		case failed == nil, gone(resp):
-		default:
+		case !gone(resp):
 			return nil, failed
 		}
 	}
