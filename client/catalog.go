@@ -41,6 +41,8 @@ type Integration struct {
 	Settings []Setting       `json:"settings"`
 	Schema   json.RawMessage `json:"schema"`
 	Supports []string        `json:"supports"`
+	// Kinds are the kinds of scopes that its links are meant for, such as "team"; none is every scope.
+	Kinds []string `json:"kinds"`
 }
 
 // Patterns is a list of patterns that the API spells "*" when it is everything.
@@ -58,16 +60,19 @@ func (p *Patterns) UnmarshalJSON(b []byte) error {
 
 // Setting describes a setting of an integration.
 type Setting struct {
-	Key      string    `json:"key"`
-	Title    string    `json:"title"`
-	Required bool      `json:"required"`
-	Type     string    `json:"type"`
-	Secret   bool      `json:"secret"`
-	Default  any       `json:"default"`
-	Help     string    `json:"help"`
-	Example  string    `json:"example"`
-	Options  []Option  `json:"options"`
-	Fields   []Setting `json:"fields"`
+	Key      string `json:"key"`
+	Title    string `json:"title"`
+	Required bool   `json:"required"`
+	Type     string `json:"type"`
+	Secret   bool   `json:"secret"`
+	// UnlessConnected says that a link over a connection does without it, Dynamic that Choices knows the values.
+	UnlessConnected bool      `json:"unless_connected"`
+	Dynamic         bool      `json:"dynamic"`
+	Default         any       `json:"default"`
+	Help            string    `json:"help"`
+	Example         string    `json:"example"`
+	Options         []Option  `json:"options"`
+	Fields          []Setting `json:"fields"`
 }
 
 // Option is one choice of a setting.
@@ -86,8 +91,47 @@ func (c *Client) Integration(ctx context.Context, key string) (*Integration, err
 	return call[Integration](ctx, c, http.MethodGet, "/v1/integrations/"+url.PathEscape(key), nil, nil)
 }
 
+// LinkDraft is what there is of a link before it is saved.
+type LinkDraft struct {
+	Settings   json.RawMessage       `json:"settings,omitempty"`
+	Connection patchbay.ConnectionID `json:"connection,omitzero"`
+	// Scope is, when it is nil, that of Link or of Connection, or else the caller's own.
+	Scope *patchbay.Scope `json:"scope,omitempty"`
+	// Link is the stored link that is being changed: masks in Settings stand for its values.
+	Link patchbay.LinkID `json:"link,omitzero"`
+}
+
 // TestIntegration tries settings out before there is a link. An attempt that failed is an answer, not an error.
-func (c *Client) TestIntegration(ctx context.Context, key string, settings json.RawMessage) (*TestResult, error) {
-	body := map[string]json.RawMessage{"settings": settings}
-	return call[TestResult](ctx, c, http.MethodPost, "/v1/integrations/"+url.PathEscape(key)+"/test", nil, body)
+func (c *Client) TestIntegration(ctx context.Context, key string, d LinkDraft) (*TestResult, error) {
+	return call[TestResult](ctx, c, http.MethodPost, "/v1/integrations/"+url.PathEscape(key)+"/test", nil, d)
+}
+
+// Choice is one value of a setting.
+type Choice struct {
+	Value string `json:"value"`
+	Title string `json:"title"`
+	// Help is a few more words, such as "private".
+	Help string `json:"help"`
+}
+
+// Choices asks an integration's partner for the values of a setting that is Dynamic. search is what a person has typed.
+func (c *Client) Choices(ctx context.Context, key, setting, search string, d LinkDraft) ([]Choice, error) {
+	q := url.Values{}
+	set(q, "search", search)
+	set(q, "settings", string(d.Settings))
+	if d.Connection != 0 {
+		q.Set("connection", d.Connection.String())
+	}
+	if d.Scope != nil {
+		q.Set("scope", string(*d.Scope))
+	}
+	if d.Link != 0 {
+		q.Set("link", d.Link.String())
+	}
+	path := "/v1/integrations/" + url.PathEscape(key) + "/choices/" + url.PathEscape(setting)
+	found, err := call[Page[Choice]](ctx, c, http.MethodGet, path, q, nil)
+	if err != nil {
+		return nil, err
+	}
+	return found.Data, nil
 }

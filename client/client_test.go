@@ -118,7 +118,7 @@ func TestCalls(t *testing.T) {
 		{"Integrations", func(ctx context.Context, c *Client) error { _, err := c.Integrations(ctx, Paging{}); return err }, "GET", "/v1/integrations", ""},
 		{"Integration", func(ctx context.Context, c *Client) error { _, err := c.Integration(ctx, "slack"); return err }, "GET", "/v1/integrations/slack", ""},
 		{"TestIntegration", func(ctx context.Context, c *Client) error {
-			_, err := c.TestIntegration(ctx, "slack", json.RawMessage(`{"url":"u"}`))
+			_, err := c.TestIntegration(ctx, "slack", LinkDraft{Settings: json.RawMessage(`{"url":"u"}`)})
 			return err
 		}, "POST", "/v1/integrations/slack/test", `{"settings":{"url":"u"}}`},
 		{"Links", func(ctx context.Context, c *Client) error {

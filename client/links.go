@@ -17,6 +17,10 @@ type Link struct {
 	ShortName  string `json:"short_name"`
 	Summary    string `json:"summary"`
 	DeletePath string `json:"delete_path"`
+	// InheritedFrom is, in lists of what is in effect, the scope further up that the link comes from; nil for a scope's own.
+	InheritedFrom *patchbay.Scope `json:"inherited_from"`
+	// Overridden says that another link has taken its place in its slot.
+	Overridden bool `json:"overridden"`
 	// Health is what its lane looks like at the moment.
 	Health *Health `json:"health"`
 	// Secrets holds what was made for the link, in the answer that made it only.
@@ -46,11 +50,12 @@ type LinkInput struct {
 	Integration *string               `json:"integration,omitempty"`
 	Scope       *patchbay.Scope       `json:"scope,omitempty"`
 	Reach       *patchbay.Reach       `json:"reach,omitempty"`
-	Events      []patchbay.Pattern    `json:"events,omitempty"`
+	Events      []patchbay.Pattern    `json:"events,omitzero"`
 	Filter      *string               `json:"filter,omitempty"`
 	Body        *string               `json:"body,omitempty"`
 	Settings    json.RawMessage       `json:"settings,omitempty"`
 	Slot        *string               `json:"slot,omitempty"`
+	Connection  *string               `json:"connection,omitempty"` // "" takes it away
 	Enabled     *bool                 `json:"enabled,omitempty"`
 	Visible     *bool                 `json:"visible,omitempty"`
 	Name        *string               `json:"name,omitempty"`
@@ -65,7 +70,9 @@ type LinkFilter struct {
 	// Scope selects what lies at or below it; nil selects everything.
 	Scope *patchbay.Scope
 	// Effective selects the links that an event of Scope could match, inherited ones included.
-	Effective   bool
+	Effective bool
+	// Overridden, with Effective, has inherited links that another one takes the place of marked rather than left out.
+	Overridden  bool
 	Integration string
 	Paging
 }
@@ -78,6 +85,9 @@ func (c *Client) Links(ctx context.Context, f LinkFilter) (*Page[Link], error) {
 	}
 	if f.Effective {
 		q.Set("effective", "true")
+	}
+	if f.Overridden {
+		q.Set("overridden", "true")
 	}
 	set(q, "integration", f.Integration)
 	return call[Page[Link]](ctx, c, http.MethodGet, "/v1/links", q, nil)

@@ -9,9 +9,12 @@ type SettingInfo struct {
 	Required bool        `json:"required"`
 	Type     SettingType `json:"type"`
 	Secret   bool        `json:"secret"`
-	Default  any         `json:"default"`
-	Help     string      `json:"help"`
-	Example  string      `json:"example,omitempty"`
+	// UnlessConnected says that a link over a connection does without it, Dynamic that the partner knows the values.
+	UnlessConnected bool   `json:"unless_connected,omitempty"`
+	Dynamic         bool   `json:"dynamic,omitempty"`
+	Default         any    `json:"default"`
+	Help            string `json:"help"`
+	Example         string `json:"example,omitempty"`
 	// Options is empty unless Type is TypeSelect.
 	Options []Option      `json:"options" nullable:"false"`
 	Fields  []SettingInfo `json:"fields,omitempty"`
@@ -25,6 +28,7 @@ func (s Spec) Info() []SettingInfo {
 		out[i] = SettingInfo{
 			Key: set.Key, Title: set.Title, Required: set.Required, Type: set.Type, Secret: set.Secret,
 			Default: set.Default, Help: set.Help, Example: set.Example, Options: append([]Option{}, set.Options...),
+			UnlessConnected: set.UnlessConnected, Dynamic: set.Dynamic,
 		}
 		if set.Type == TypeObject {
 			out[i].Fields = set.Fields.Info()

@@ -3,15 +3,17 @@ package cli
 import (
 	"fmt"
 
+	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/client"
 	"github.com/patchbay/patchbay/internal/console"
 )
 
 type integrationsCmd struct {
 	connection
-	List integrationsListCmd `cmd:"" default:"withargs" help:"List the integrations."`
-	Show integrationsShowCmd `cmd:"" help:"Show an integration and its settings."`
-	Test integrationsTestCmd `cmd:"" help:"Try settings out, before there is a link."`
+	List    integrationsListCmd    `cmd:"" default:"withargs" help:"List the integrations."`
+	Show    integrationsShowCmd    `cmd:"" help:"Show an integration and its settings."`
+	Test    integrationsTestCmd    `cmd:"" help:"Try settings out, before there is a link."`
+	Choices integrationsChoicesCmd `cmd:"" help:"Ask the partner for the values of a setting, such as channels."`
 }
 
 type integrationsListCmd struct{ paging }
@@ -101,14 +103,65 @@ func (p *program) setting(prefix string, s client.Setting) {
 	}
 }
 
+// draft is what commands take of a link that does not exist yet.
+type draft struct {
+	Set        []string              `name:"set" sep:"none" placeholder:"KEY=VALUE" help:"A setting; KEY:=JSON for a list or an object. Can be repeated."`
+	Connection patchbay.ConnectionID `name:"connection" placeholder:"CON" help:"The connection to use (con_…)."`
+	Scope      *string               `name:"scope" help:"The scope of the link that there is to be. Default: the connection's, or else the key's own."`
+}
+
+func (d *draft) read() (out client.LinkDraft, err error) {
+	if out.Settings, err = settings(d.Set); err != nil {
+		return out, err
+	}
+	out.Connection = d.Connection
+	if d.Scope != nil {
+		s, err := scope(*d.Scope)
+		if err != nil {
+			return out, err
+		}
+		out.Scope = &s
+	}
+	return out, nil
+}
+
+type integrationsChoicesCmd struct {
+	Key     string `arg:"" help:"The integration's key."`
+	Setting string `arg:"" help:"The setting's key."`
+	Search  string `name:"search" help:"Only values that look like this."`
+	draft
+}
+
+// Run lists the values of a setting.
+func (c *integrationsChoicesCmd) Run(p *program, conn *connection) error {
+	d, err := c.read()
+	if err != nil {
+		return err
+	}
+	api, err := conn.dial(p)
+	if err != nil {
+		return err
+	}
+	found, err := api.Choices(p.ctx, c.Key, c.Setting, c.Search, d)
+	if err != nil || p.json {
+		return err
+	}
+	rows := make([][]console.Cell, len(found))
+	for i, choice := range found {
+		rows[i] = []console.Cell{{Text: choice.Value, Style: console.Bold}, {Text: console.Line(choice.Title)}, {Text: console.Line(choice.Help), Style: console.Dim}}
+	}
+	p.table("There is nothing to choose from.", []string{"VALUE", "TITLE", ""}, rows)
+	return nil
+}
+
 type integrationsTestCmd struct {
-	Key string   `arg:"" help:"The integration's key."`
-	Set []string `name:"set" sep:"none" placeholder:"KEY=VALUE" help:"A setting; KEY:=JSON for a list or an object. Can be repeated."`
+	Key string `arg:"" help:"The integration's key."`
+	draft
 }
 
 // Run tries settings out.
 func (c *integrationsTestCmd) Run(p *program, conn *connection) error {
-	given, err := settings(c.Set)
+	given, err := c.read()
 	if err != nil {
 		return err
 	}

@@ -64,12 +64,20 @@ func (c *linksListCmd) Run(p *program, conn *connection) error {
 		}
 		rows[i] = []console.Cell{
 			{Text: l.ID.String()}, {Text: look.Sign + " " + string(l.State), Style: look.Style}, {Text: name, Style: console.Bold},
-			{Text: scopeName(l.Scope)}, {Text: console.Clip(joined(l.Events), 30)}, {Text: health(l.Health), Style: console.Dim},
+			{Text: scopeName(l.Scope)}, {Text: console.Clip(eventsOf(&l), 30)}, {Text: health(l.Health), Style: console.Dim},
 		}
 	}
 	p.table("There are no links. \"patchbay links create\" makes one.", []string{"LINK", "STATE", "NAME", "SCOPE", "EVENTS", "HEALTH"}, rows)
 	p.more(page.Next)
 	return nil
+}
+
+// eventsOf says what goes over a link.
+func eventsOf(l *client.Link) string {
+	if len(l.Events) == 0 {
+		return "only receives"
+	}
+	return joined(l.Events)
 }
 
 // health says in a few words how a link is doing.
@@ -124,11 +132,14 @@ func (p *program) link(l *client.Link) {
 		p.field("name", console.Line(l.Name))
 	}
 	p.field("scope", scopeName(l.Scope)+", "+string(l.Reach))
-	p.field("events", joined(l.Events))
-	for name, value := range map[string]string{"filter": l.Filter, "slot": l.Slot} {
-		if value != "" {
-			p.field(name, console.Line(value))
+	p.field("events", eventsOf(l))
+	for _, f := range []struct{ name, value string }{{"filter", l.Filter}, {"slot", l.Slot}, {"called at", l.HookURL}} {
+		if f.value != "" {
+			p.field(f.name, console.Line(f.value))
 		}
+	}
+	if l.Connection != 0 {
+		p.field("connection", l.Connection.String())
 	}
 	p.field("settings", compact(l.Settings))
 	if l.Retry != nil {
@@ -170,10 +181,11 @@ func retrySentence(r *patchbay.RetryPolicy) string {
 
 type linksCreateCmd struct {
 	Integration string            `arg:"" help:"The integration's key; \"patchbay integrations\" lists them."`
-	Events      []string          `name:"events" required:"" placeholder:"PATTERN" help:"Event types; * stands for any run of characters. Can be repeated."`
+	Events      []string          `name:"events" placeholder:"PATTERN" help:"Event types; * stands for any run of characters. Can be repeated. None: the link only receives."`
 	Scope       string            `name:"scope" help:"Where the link belongs. Default: the whole installation."`
 	Reach       string            `name:"reach" enum:",subtree,children,exact" default:"" placeholder:"REACH" help:"How far below its scope it sees: subtree (default), children or exact."`
 	Set         []string          `name:"set" sep:"none" placeholder:"KEY=VALUE" help:"A setting of the integration; KEY:=JSON for a list or an object. Can be repeated."`
+	Connection  string            `name:"connection" placeholder:"CON" help:"The connection to use (con_…)."`
 	Filter      string            `name:"filter" placeholder:"CEL" help:"An expression that must be true, such as payload.branch == 'main'."`
 	Slot        string            `name:"slot" help:"Of links with the same integration and slot, only those at the deepest scope count."`
 	Name        string            `name:"name" help:"A name for people."`
@@ -217,6 +229,7 @@ func (c *linksCreateCmd) input() (*client.LinkInput, error) {
 	reach, enabled := patchbay.Reach(c.Reach), !c.Disabled
 	optional(&in.Reach, &reach)
 	optional(&in.Filter, &c.Filter)
+	optional(&in.Connection, &c.Connection)
 	optional(&in.Slot, &c.Slot)
 	optional(&in.Name, &c.Name)
 	optional(&in.Concurrency, &c.Concurrency)

@@ -60,6 +60,8 @@ type Links interface {
 	Resume(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*links.View, error)
 	RotateSecret(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*links.View, error)
 	Test(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*links.TestResult, error)
+	// Choices asks the partner for the values of a setting.
+	Choices(ctx context.Context, c *access.Caller, integration, setting string, in links.ChoiceInput) ([]integration.Choice, error)
 	// TestSettings tries settings that belong to no link.
 	TestSettings(ctx context.Context, c *access.Caller, integration string, d links.Draft) (*links.TestResult, error)
 }
@@ -106,10 +108,10 @@ type Options struct {
 	Keys       Keys
 	// Jobs is nil where the database keeps none; its routes say so.
 	Jobs Jobs
-	// Hooks take in what partners send; nil means that there are no such routes.
-	Hooks Hooks
 	// Connections is nil where there are none; then there is no such route.
 	Connections Connections
+	// Hooks take in what partners send; nil means that there are no such routes.
+	Hooks Hooks
 	// Portals is nil where there are none; then there is no such route.
 	Portals Portals
 	// Pages are nil where there are none.
@@ -206,11 +208,11 @@ func (a *api) prepare() error {
 	a.deliveryRoutes()
 	a.jobRoutes()
 	a.keyRoutes()
-	if a.Hooks != nil {
-		a.hookRoutes()
-	}
 	if a.Connections != nil {
 		a.connectionRoutes()
+	}
+	if a.Hooks != nil {
+		a.hookRoutes()
 	}
 	if a.Portals != nil {
 		a.portalRoutes()

@@ -79,7 +79,7 @@ var (
 	exampleIntegration = func() integrationView {
 		spec := integration.Spec{{Key: "url", Title: "URL", Type: integration.TypeURL, Required: true, Help: "Where events are sent."}}
 		return integrationView{Key: "webhook", Title: "Webhook", Category: "automation", Description: "Sends every event, signed, to an address of yours.",
-			Settings: spec.Info(), Schema: spec.Schema(), Supports: []integration.Capability{integration.CanSend, integration.CanTest}}
+			Settings: spec.Info(), Schema: spec.Schema(), Supports: []integration.Capability{integration.CanSend, integration.CanTest}, Kinds: []string{}}
 	}()
 
 	exampleEventInput = eventInput{EventType: "repo.push", Scope: "acme/repos/1",

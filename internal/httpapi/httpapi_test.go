@@ -93,6 +93,7 @@ type fakeLinks struct {
 	remove       func(c *access.Caller, id patchbay.LinkID) error
 	act          func(verb string, c *access.Caller, id patchbay.LinkID) (*links.View, error)
 	test         func(c *access.Caller, id patchbay.LinkID) (*links.TestResult, error)
+	choices      func(c *access.Caller, integration, setting string, in links.ChoiceInput) ([]integration.Choice, error)
 	testSettings func(c *access.Caller, integration string, settings json.RawMessage) (*links.TestResult, error)
 }
 
@@ -149,6 +150,13 @@ func (f *fakeLinks) Test(_ context.Context, c *access.Caller, id patchbay.LinkID
 		return nil, errUnexpected
 	}
 	return f.test(c, id)
+}
+
+func (f *fakeLinks) Choices(_ context.Context, c *access.Caller, key, setting string, in links.ChoiceInput) ([]integration.Choice, error) {
+	if f.choices == nil {
+		return nil, errUnexpected
+	}
+	return f.choices(c, key, setting, in)
 }
 
 func (f *fakeLinks) TestSettings(_ context.Context, c *access.Caller, key string, d links.Draft) (*links.TestResult, error) {

@@ -24,6 +24,7 @@ type integrationView struct {
 	Settings    []integration.SettingInfo `json:"settings" nullable:"false" doc:"What a link must say, in the order in which people see it."`
 	Schema      json.RawMessage           `json:"schema" doc:"The settings' JSON Schema (2020-12)."`
 	Supports    []integration.Capability  `json:"supports" nullable:"false" doc:"What it can do."`
+	Kinds       []string                  `json:"kinds" nullable:"false" doc:"The kinds of scopes that its links are meant for, such as team and user; [] is every scope."`
 }
 
 // patterns are the types that an integration supports; nil is every type, which is spelled "*".
@@ -53,7 +54,7 @@ func (a *api) indexIntegrations() error {
 			return fmt.Errorf("httpapi: two integrations have the key %q", d.Key)
 		}
 		v := &integrationView{Key: d.Key, Title: d.Title, Category: d.Category, Description: d.Description, Events: d.Events,
-			Settings: d.Settings.Info(), Schema: d.Settings.Schema(), Supports: integration.Supports(i)}
+			Settings: d.Settings.Info(), Schema: d.Settings.Schema(), Supports: integration.Supports(i), Kinds: append([]string{}, d.Kinds...)}
 		a.integrations[d.Key] = v
 		a.catalogued = append(a.catalogued, v)
 	}
@@ -105,6 +106,7 @@ func (a *api) integrationRoutes() {
 	register(a, operation{id: "test-integration", method: http.MethodPost, path: "/v1/integrations/{key}/test", tag: tagIntegrations, summary: "Test settings",
 		description: "Sends a test event with settings that belong to no link. Nothing about them is kept. A test that fails is a 200 that says so.",
 		needs:       access.Manage, request: map[string]any{"settings": exampleSettings}, response: exampleTestResult}, a.testIntegration)
+	a.choiceRoute()
 }
 
 func (a *api) listIntegrations(_ context.Context, _ *access.Caller, in *listIntegrationsInput) (*integrationListOutput, error) {

@@ -20,7 +20,8 @@ func (a *api) linkRoutes() {
 		return operation{id: id, method: method, path: path, tag: tagLinks, summary: summary, description: description,
 			needs: access.Manage, response: exampleLink, headers: tagged}
 	}
-	create := op("create-link", http.MethodPost, "/v1/links", "Create a link", "A secret that is made for the link is shown in this answer only.")
+	create := op("create-link", http.MethodPost, "/v1/links", "Create a link",
+		"A secret that is made for the link is shown in this answer only. When the partner needs time to set up its side, the link is `attaching` until then; what the partner refuses is refused here, and no link is left behind.")
 	create.status, create.request, create.response = http.StatusCreated, exampleLinkInput, exampleNewLink
 	create.headers = map[string]string{"ETag": tagged["ETag"], "Location": "The link's path."}
 	register(a, create, a.createLink)
@@ -38,7 +39,8 @@ func (a *api) linkRoutes() {
 	update.request = map[string]any{"filter": "payload.branch == 'main'"}
 	register(a, update, a.updateLink)
 
-	remove := op("delete-link", http.MethodDelete, "/v1/links/{id}", "Delete a link", "What waits for it is cancelled.")
+	remove := op("delete-link", http.MethodDelete, "/v1/links/{id}", "Delete a link",
+		"What waits for it is cancelled. What was set up for it at the partner is taken down afterwards; until then the link is `detaching` and does nothing.")
 	remove.status, remove.response, remove.headers = http.StatusNoContent, nil, nil
 	register(a, remove, a.deleteLink)
 
@@ -49,7 +51,7 @@ func (a *api) linkRoutes() {
 	register(a, op("pause-link", http.MethodPost, "/v1/links/{id}/pause", "Pause a link", "What matches is held and sent on resume."), a.pauseLink)
 	register(a, op("resume-link", http.MethodPost, "/v1/links/{id}/resume", "Resume a link", "Ends a pause, and enables a disabled link."), a.resumeLink)
 	rotate := op("rotate-link-secret", http.MethodPost, "/v1/links/{id}/secret/rotate", "Rotate a link's signing secret",
-		"Makes a new one, which is shown in this answer only. For a while both sign.")
+		"Makes a new one, which is shown in this answer only: the one that Patchbay signs with, or where it has none the one that the partner signs with. For a day both are good.")
 	rotate.response = exampleNewLink
 	register(a, rotate, a.rotateLinkSecret)
 }
@@ -66,6 +68,7 @@ type (
 		Paging
 		Scope       string `query:"scope" doc:"Links at or below it." example:"acme/repos"`
 		Effective   bool   `query:"effective" doc:"The links that an event of the scope could match instead, inherited ones included."`
+		Overridden  bool   `query:"overridden" doc:"With effective: inherited links that another one takes the place of are marked rather than left out."`
 		Integration string `query:"integration" example:"slack"`
 	}
 	linkListOutput struct{ Body page[links.View] }
@@ -99,7 +102,7 @@ func (a *api) listLinks(ctx context.Context, c *access.Caller, in *listLinksInpu
 	if err != nil {
 		return nil, err
 	}
-	views, more, err := a.Links.List(ctx, c, links.ListFilter{Scope: &scope, Effective: in.Effective, Integration: in.Integration,
+	views, more, err := a.Links.List(ctx, c, links.ListFilter{Scope: &scope, Effective: in.Effective, Overridden: in.Overridden, Integration: in.Integration,
 		After: patchbay.LinkID(after), Limit: in.Limit})
 	if err != nil {
 		return nil, err

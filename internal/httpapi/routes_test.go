@@ -97,9 +97,9 @@ func TestOpenLists(t *testing.T) {
 		`{"key":"style","title":"Style","required":false,"type":"select","secret":false,"default":"long","help":"","options":[{"value":"long","title":"Long"}]}],` +
 		`"schema":{"$schema":"https://json-schema.org/draft/2020-12/schema","additionalProperties":false,"properties":{"channel":{"title":"Channel","type":"string"},` +
 		`"style":{"default":"long","enum":["long"],"title":"Style","type":"string"},"url":{"description":"From Slack.","format":"uri","title":"Webhook URL","type":"string","writeOnly":true}},` +
-		`"required":["url"],"type":"object"},"supports":[]}`
+		`"required":["url"],"type":"object"},"supports":[],"kinds":[]}`
 	jira := `{"key":"jira","title":"Jira","category":"tracker","description":"","events":["run_*"],"settings":[],"schema":` +
-		`{"$schema":"https://json-schema.org/draft/2020-12/schema","additionalProperties":false,"properties":{},"required":[],"type":"object"},"supports":[]}`
+		`{"$schema":"https://json-schema.org/draft/2020-12/schema","additionalProperties":false,"properties":{},"required":[],"type":"object"},"supports":[],"kinds":[]}`
 	if w := f.do(request("GET", "/integrations", "")); w.Code != 200 || w.Body.String() != "["+slack+","+jira+"]\n" {
 		t.Errorf("GET /integrations: %d\n%s", w.Code, w.Body)
 	}
