@@ -51,7 +51,7 @@ type HookFilter struct {
 }
 
 // Hooks keeps partners' calls for as long as unmatched events (Retention.Unmatched), those that are pending or unplaced
-// for as long as matched ones. Prune removes them.
+// for as long as matched ones, whatever Retention.Tenants says. Prune removes them.
 type Hooks interface {
 	// SaveHook stores a call as pending. It is durable when SaveHook returns. When a hook with the same Integration and
 	// Key is kept already, nothing is stored and its identifier comes back; concurrent calls with one key store one.

@@ -331,7 +331,7 @@ type Retention struct {
 	// Tenants overrides Matched by tenant.
 	Tenants map[string]time.Duration
 	// MaxBytes is the most that the database may take, without its log; 0 is no limit. Beyond it the oldest events go
-	// first, however long they are to be kept.
+	// first, however long they are to be kept, and the hooks that are older.
 	MaxBytes int64
 }
 

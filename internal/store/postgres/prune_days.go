@@ -296,6 +296,10 @@ func (s *Store) pruneBudget(ctx context.Context, r *store.Retention, now time.Ti
 		}
 		x := days[oldest]
 		days = append(days[:oldest], days[oldest+1:]...)
+		more, err := s.deleted(ctx, pruneRows, sqlHooksBelow, patchbay.FirstIDAt(x.day.AddDate(0, 0, 1)), pruneRows)
+		if err != nil || more {
+			return more, err
+		}
 		result, err := s.dropEvents(ctx, x.table, x.day, nil)
 		if err != nil || result == busy {
 			return false, err
@@ -306,3 +310,6 @@ func (s *Store) pruneBudget(ctx context.Context, r *store.Retention, now time.Ti
 	}
 	return false, nil
 }
+
+// sqlHooksBelow deletes the oldest hooks below an identifier, but for those that are still to be read.
+const sqlHooksBelow = "DELETE FROM hook WHERE id = ANY(ARRAY(SELECT id FROM hook WHERE id < $1 AND state <> 'pending' ORDER BY id LIMIT $2))"

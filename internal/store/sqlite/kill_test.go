@@ -65,6 +65,12 @@ func victim(dir string) {
 					os.Exit(1)
 				}
 				say("accepted", int64(a.Event.ID))
+				h := &store.Hook{ID: patchbay.HookID(a.Event.ID), Integration: "github", Key: keyOf(a.Event.ID), Body: []byte("called")}
+				if _, err := s.SaveHook(ctx, h); err != nil {
+					fmt.Println("!", err)
+					os.Exit(1)
+				}
+				say("called", int64(h.ID))
 				if i%2 == 0 {
 					o := outcomesOf(a, time.Now(), request)[:2]
 					o[1].WasQueued = true
@@ -96,8 +102,11 @@ func TestKill(t *testing.T) {
 	t.Logf("%d events were accepted", total)
 }
 
-// killed runs a victim for a while, kills it, and returns the events that it accepted, and whether it recorded them.
-func killed(t *testing.T, dir string, after time.Duration) map[patchbay.EventID]bool {
+// said is what a victim said of an event that it accepted: that results were recorded, that a hook was stored.
+type said struct{ recorded, called bool }
+
+// killed runs a victim for a while, kills it, and returns the events that it accepted.
+func killed(t *testing.T, dir string, after time.Duration) map[patchbay.EventID]said {
 	t.Helper()
 	c := exec.Command(os.Args[0])
 	c.Env = append(os.Environ(), victimIn+"="+dir)
@@ -121,7 +130,7 @@ func killed(t *testing.T, dir string, after time.Duration) map[patchbay.EventID]
 		t.Fatal(err)
 	}
 	_ = c.Wait() // it was killed
-	said := map[patchbay.EventID]bool{}
+	all := map[patchbay.EventID]said{}
 	for line := range strings.Lines(string(rest)) {
 		var kind string
 		var id int64
@@ -131,12 +140,14 @@ func killed(t *testing.T, dir string, after time.Duration) map[patchbay.EventID]
 			}
 			continue // cut off in the middle
 		}
-		said[patchbay.EventID(id)] = said[patchbay.EventID(id)] || kind == "recorded"
+		x := all[patchbay.EventID(id)]
+		x.recorded, x.called = x.recorded || kind == "recorded", x.called || kind == "called"
+		all[patchbay.EventID(id)] = x
 	}
-	return said
+	return all
 }
 
-func verify(t *testing.T, round int, dir string, said map[patchbay.EventID]bool) {
+func verify(t *testing.T, round int, dir string, all map[patchbay.EventID]said) {
 	t.Helper()
 	ctx := context.Background()
 	s, err := openIn(t, dir)
@@ -155,22 +166,25 @@ func verify(t *testing.T, round int, dir string, said map[patchbay.EventID]bool)
 	wants := func(state patchbay.DeliveryState, waits bool) bool {
 		return state == patchbay.DeliverySucceeded || state == patchbay.DeliveryPending && waits
 	}
-	for id, recorded := range said {
-		all, err := s.OfEvent(ctx, id)
-		if err != nil || len(all) != 3 {
-			t.Fatalf("round %d: %s was accepted, but: %d deliveries, %v", round, id, len(all), err)
+	for id, said := range all {
+		of, err := s.OfEvent(ctx, id)
+		if err != nil || len(of) != 3 {
+			t.Fatalf("round %d: %s was accepted, but: %d deliveries, %v", round, id, len(of), err)
 		}
-		for i, d := range all {
+		for i, d := range of {
 			if !wants(d.State, d.NextAttemptAt != nil) {
 				t.Errorf("round %d: delivery %d of %s is %s and does not wait: it is lost", round, i+1, id, d.State)
 			}
-			if recorded && i < 2 && d.State != patchbay.DeliverySucceeded {
+			if said.recorded && i < 2 && d.State != patchbay.DeliverySucceeded {
 				t.Errorf("round %d: delivery %d of %s was recorded and is %s", round, i+1, id, d.State)
 			}
 		}
 		events, err := s.Events(ctx, store.EventFilter{Before: id + 1, Limit: 1, Types: []string{"repo.push"}, Within: "acme"})
 		if err != nil || len(events) != 1 || events[0].ID != id {
 			t.Errorf("round %d: %s is not in the list (%v)", round, id, err)
+		}
+		if h, err := s.Hook(ctx, patchbay.HookID(id)); said.called && (err != nil || h.State != patchbay.HookPending || string(h.Body) != "called") {
+			t.Errorf("round %d: the hook %s was answered, and is %+v, %v", round, id, h, err)
 		}
 		if existing, err := s.Remembered(ctx, keyOf(id), time.Now()); err != nil || existing == nil || existing.Event != id {
 			t.Errorf("round %d: the key of %s is not remembered: %v (%v)", round, id, existing, err)

@@ -29,11 +29,11 @@ func TestPowerLoss(t *testing.T) {
 	disk := sqlite.Watch(t, s)
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex
-	said := map[patchbay.EventID]bool{}
-	say := func(id patchbay.EventID, recorded bool) {
+	heard := map[patchbay.EventID]said{}
+	say := func(id patchbay.EventID, x said) {
 		mu.Lock()
 		defer mu.Unlock()
-		said[id] = said[id] || recorded
+		heard[id] = said{heard[id].recorded || x.recorded, heard[id].called || x.called}
 	}
 	var turn sync.RWMutex
 	var all sync.WaitGroup
@@ -48,11 +48,17 @@ func TestPowerLoss(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				say(a.Event.ID, false)
+				say(a.Event.ID, said{})
+				h := &store.Hook{ID: patchbay.HookID(a.Event.ID), Integration: "github", Key: keyOf(a.Event.ID), Body: []byte("called")}
+				if _, err := s.SaveHook(context.WithoutCancel(ctx), h); err != nil {
+					t.Error(err)
+					return
+				}
+				say(a.Event.ID, said{called: true})
 				if i%2 == 0 {
 					o := outcomesOf(a, time.Now(), request)[:2]
 					o[1].WasQueued = true
-					s.Record(o, func() { say(a.Event.ID, true) })
+					s.Record(o, func() { say(a.Event.ID, said{recorded: true}) })
 				}
 			}
 		})
@@ -62,7 +68,7 @@ func TestPowerLoss(t *testing.T) {
 	unsynced, checked := 0, 0
 	for moment := range moments {
 		mu.Lock()
-		before := maps.Clone(said)
+		before := maps.Clone(heard)
 		mu.Unlock()
 		dir := t.TempDir()
 		unsynced += disk.PowerLoss(t, dir)
@@ -76,7 +82,7 @@ func TestPowerLoss(t *testing.T) {
 		}
 		mu.Lock()
 		checked += len(before)
-		maps.DeleteFunc(said, func(id patchbay.EventID, _ bool) bool { // some of the old ones are looked at each time
+		maps.DeleteFunc(heard, func(id patchbay.EventID, _ said) bool { // some of the old ones are looked at each time
 			_, old := before[id]
 			return old && id/patchbay.IDStep%32 != 0
 		})

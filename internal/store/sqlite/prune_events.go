@@ -182,12 +182,16 @@ func (s *Store) underWay(c *conn, id int64) (bool, error) {
 	return false, nil
 }
 
-// pruneBudget deletes the oldest events while the database takes more than it may.
+// hooksBelow finds the oldest hooks below an identifier, but for those that are still to be read.
+const hooksBelow = "SELECT id FROM hook WHERE id < ? AND state <> 'pending' ORDER BY id LIMIT ?"
+
+// pruneBudget deletes the oldest events, and hooks that are older, while the database takes more than it may.
 func (s *Store) pruneBudget(ctx context.Context, r *store.Retention, _ time.Time) (bool, error) {
 	if r.MaxBytes <= 0 {
 		return false, nil
 	}
 	var old []expired
+	var hooks []int64
 	next := int64(0)
 	err := s.read(ctx, func(c *conn) error {
 		pages, err := c.number("PRAGMA page_count")
@@ -200,12 +204,24 @@ func (s *Store) pruneBudget(ctx context.Context, r *store.Retention, _ time.Time
 			return err
 		}
 		old, next, err = expiredBetween(c, s.prune.budget, forever, excess, func(bool, patchbay.Scope) bool { return true })
+		if err != nil {
+			return err
+		}
+		below := int64(forever)
+		if len(old) > 0 {
+			below = old[len(old)-1].id
+		}
+		st, err := c.prepare(hooksBelow)
+		if err != nil {
+			return err
+		}
+		hooks, err = columnOf(st.bind(1, below).bind(2, pruneRows))
 		return err
 	})
 	if err != nil {
 		return false, err
 	}
-	if len(old) == 0 {
+	if len(old) == 0 && len(hooks) == 0 {
 		s.prune.budget = 0 // whatever was skipped is looked at again
 		return false, nil
 	}
@@ -216,7 +232,7 @@ func (s *Store) pruneBudget(ctx context.Context, r *store.Retention, _ time.Time
 				return err
 			}
 		}
-		return nil
+		return deleteEach(c, "DELETE FROM hook WHERE id = ? AND state <> 'pending'", hooks)
 	}, nil)
 }
 

@@ -242,8 +242,10 @@ var pruneTests = []test{
 		for i, id := range got[:len(got)-1] {
 			e.same("in order", id, all[199-i].Event.ID)
 		}
+		done, pending := e.finished(e.called(e.hook("done")), patchbay.HookDone), e.called(e.hook("pending"))
 		e.prune(store.Retention{MaxBytes: 1}) // cannot be reached
 		e.wantKept(map[string]*store.Acceptance{"waits": waits}, "waits")
+		e.wantHooks(map[string]*store.Hook{"done": done, "pending": pending}, "pending")
 	}},
 	{"forgets keys whose time is over", func(e *env) {
 		for i := range 100 {
