@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/url"
 	"slices"
@@ -24,11 +25,13 @@ type linkPage struct {
 	// Problems are what is wrong, with the fields that they are about.
 	Problems []problemLine
 	Account  *accountPart
-	Fields   []*field
-	Events   *eventsPart
-	Scope    *field
-	Scopes   []option
-	Reaches  []option
+	// Fields are the settings that have to be looked at, Rest those that can be left alone.
+	Fields, Rest []*field
+	RestOpen     bool
+	Events       *eventsPart
+	Scope        *field
+	Scopes       []option
+	Reaches      []option
 	// Name, Filter and Slot are the rest of a link; More unfolds them.
 	Name, Filter, Slot *field
 	Visible            bool
@@ -67,9 +70,12 @@ type eventsPart struct {
 	None bool
 }
 
+// typeGroup are types that belong together; Chosen counts those that are chosen.
 type typeGroup struct {
-	Title string
-	Types []typeOption
+	Title  string
+	All    *typeOption
+	Types  []typeOption
+	Chosen int
 }
 
 type typeOption struct {
@@ -194,13 +200,24 @@ func (f *linkForm) begin() {
 	}
 	var free []string
 	for _, p := range v.Events {
-		if t := f.o.Catalog.Type(string(p)); p == "*" || p.Literal() && t != nil && t.Key() == string(p) && f.offers(t) {
+		if f.listed(p) {
 			f.sent.Add("events", string(p))
 		} else {
 			free = append(free, string(p))
 		}
 	}
 	f.sent.Set("patterns", strings.Join(free, "\n"))
+}
+
+// listed reports whether a pattern has a box of its own in the form.
+func (f *linkForm) listed(p patchbay.Pattern) bool {
+	if p == "*" {
+		return true
+	}
+	return slices.ContainsFunc(f.o.Catalog.Types(), func(t *catalog.Type) bool {
+		_, all := f.groupOf(t)
+		return f.offers(t) && (string(p) == t.Key() || string(p) == all)
+	})
 }
 
 // firstConnection is the connection that a new link would use: the one that the address names, as after a consent, or the
@@ -348,11 +365,13 @@ func (f *linkForm) page() *linkPage {
 	}
 	p.Filter.Example = "payload.branch == 'main'"
 	p.Scopes = f.knownScopes()
+	all := p.Fields
 	for key, found := range f.searched {
-		if x := find(p.Fields, key); x != nil {
+		if x := find(all, key); x != nil {
 			show(x, found, f.sent)
 		}
 	}
+	p.Fields, p.Rest, p.RestOpen = f.split(all)
 	if sends {
 		p.Events = f.eventsPart(receives)
 		p.Preview = f.preview()
@@ -369,6 +388,31 @@ func (f *linkForm) page() *linkPage {
 
 // drafts0 seals the secrets that were typed so far.
 func (f *linkForm) drafts0() string { return f.Site.drafts.seal(f.drafts, f.draftPlace(), f.o.Now()) }
+
+// split parts the settings that have to be looked at from those that can be left alone, and says whether something among the
+// latter was filled in.
+func (f *linkForm) split(all []*field) (first, rest []*field, open bool) {
+	for i, x := range all {
+		set := &f.def.Settings[i]
+		if set.Required || set.UnlessConnected || set.Dynamic {
+			first = append(first, x)
+			continue
+		}
+		rest = append(rest, x)
+		usual := ""
+		if set.Default != nil {
+			usual = fmt.Sprint(set.Default)
+		}
+		open = open || x.Error != "" || x.Kept || len(x.Pairs) > 0 || x.Type == integration.TypeObject && x.Open ||
+			x.Type == integration.TypeBoolean && x.Checked != (set.Default == true) ||
+			x.Type != integration.TypeSelect && x.Value != "" && x.Value != usual ||
+			slices.ContainsFunc(x.Options, func(o option) bool { return o.Chosen && o.Value != usual })
+	}
+	if len(rest) == 1 { // which is not worth folding
+		return all, nil, false
+	}
+	return first, rest, open
+}
 
 func (f *linkForm) plainField(name, title, help string) *field {
 	return &field{ID: elementID(name), Name: name, Path: name, Type: integration.TypeString, Title: title, Help: help, Value: f.sent.Get(name), Error: f.errors[name]}
@@ -400,6 +444,7 @@ func (f *linkForm) problems(p *linkPage) []problemLine {
 		}
 	}
 	walk(p.Fields)
+	walk(p.Rest)
 	add("events", "Events", "f-events")
 	for _, x := range []*field{p.Scope, p.Name, p.Filter, p.Slot} {
 		add(x.Path, x.Title, x.ID)
@@ -461,16 +506,22 @@ func (f *linkForm) eventsPart(receives bool) *eventsPart {
 		if !f.offers(t) {
 			continue
 		}
-		title := f.groupOf(t)
+		title, all := f.groupOf(t)
 		n, ok := at[title]
 		if !ok {
 			n = len(e.Groups)
 			at[title] = n
 			e.Groups = append(e.Groups, typeGroup{Title: title})
+			if all != "" {
+				e.Groups[n].All = &typeOption{Key: all, Chosen: slices.Contains(f.sent["events"], all)}
+			}
 		}
-		e.Groups[n].Types = append(e.Groups[n].Types, typeOption{
-			Key: t.Key(), Title: t.Title(), Help: t.Spec().Description, Chosen: slices.Contains(f.sent["events"], t.Key()),
-		})
+		g := &e.Groups[n]
+		o := typeOption{Key: t.Key(), Title: t.Title(), Help: t.Spec().Description, Chosen: slices.Contains(f.sent["events"], t.Key())}
+		g.Types = append(g.Types, o)
+		if o.Chosen || g.All != nil && g.All.Chosen {
+			g.Chosen++
+		}
 	}
 	const shown = 8
 	for _, text := range lines(strings.Split(strings.ReplaceAll(e.Patterns, ",", "\n"), "\n")) {
@@ -492,17 +543,17 @@ func (f *linkForm) eventsPart(receives bool) *eventsPart {
 	return e
 }
 
-// groupOf names the group that a type is shown in: the integration that brings it, the word before its first dot, or
-// where it comes from.
-func (f *linkForm) groupOf(t *catalog.Type) string {
+// groupOf names the group that a type is shown in, by the word before its first dot, and the pattern that selects all of
+// it; "" when there is none.
+func (f *linkForm) groupOf(t *catalog.Type) (title, all string) {
 	first, _, dotted := strings.Cut(t.Key(), ".")
-	if d := f.definitions[first]; dotted && d != nil {
-		return d.Title
+	if !dotted {
+		return "General", ""
 	}
-	if dotted {
-		return strings.ToUpper(first[:1]) + strings.ReplaceAll(first[1:], "_", " ")
+	if d := f.definitions[first]; d != nil {
+		return d.Title, first + ".*"
 	}
-	return "General"
+	return strings.ToUpper(first[:1]) + strings.ReplaceAll(first[1:], "_", " "), first + ".*"
 }
 
 // show puts what was found at the partner into the field that it was looked up for.

@@ -17,7 +17,7 @@ import (
 // settingsPage is what is linked in a scope, and what that inherits.
 type settingsPage struct {
 	Scope  patchbay.Scope
-	Name   string
+	Title  string
 	Crumbs []crumb
 	Own    []linkRow
 	// Inherited come from above.
@@ -41,8 +41,8 @@ type linkRow struct {
 	// Edit is the address of its form; "" for those who may not change it.
 	Edit, Delete, Pause, Resume string
 	// Test says that a test can be made, OptOut that the scope can do without it, Own where it can have its own instead.
-	Test, OptOut bool
-	Own          string
+	Test, OptOut, OptIn bool
+	Own                 string
 	// From is where it is inherited from; FromHref is "" when the viewer may not look there.
 	From, FromHref string
 	// HookURL is where the partner calls.
@@ -80,7 +80,7 @@ func (c *call) showSettings(status int, id patchbay.LinkID, tested *testPart) er
 		return err
 	}
 	body := &settingsPage{
-		Scope: scope, Name: lastOf(scope), Crumbs: c.crumbs(scope), May: c.who.May(access.Manage), Connects: c.who.May(access.Secrets),
+		Scope: scope, Crumbs: c.crumbs(scope), May: c.who.May(access.Manage), Connects: c.who.May(access.Secrets),
 		Add: link("/integrations", "scope", string(scope)),
 	}
 	if err := c.ownLinks(body); err != nil {
@@ -92,7 +92,11 @@ func (c *call) showSettings(status int, id patchbay.LinkID, tested *testPart) er
 	if body.Connections, err = c.connectionsOf(scope); err != nil {
 		return err
 	}
-	p := &page{Title: "Integrations of " + scopeName(scope), Nav: "settings", Body: body}
+	body.Title = "Links of " + scopeName(scope)
+	if c.who.Portal && scope == c.who.Scope {
+		body.Title = "Your links"
+	}
+	p := &page{Title: body.Title, Nav: "settings", Body: body}
 	if tested != nil {
 		p.Status = tested.Text
 		for _, rows := range [][]linkRow{body.Own, body.Inherited} {
@@ -174,7 +178,7 @@ func (c *call) ownLinks(body *settingsPage) error {
 
 // inheritedLinks fills in the links from above that events of the scope go to.
 func (c *call) inheritedLinks(body *settingsPage) error {
-	views, _, err := c.o.Links.List(c.r.Context(), c.who, links.ListFilter{Scope: &body.Scope, Effective: true, Limit: mostShown})
+	views, _, err := c.o.Links.List(c.r.Context(), c.who, links.ListFilter{Scope: &body.Scope, Effective: true, Overridden: true, Limit: mostShown})
 	if err != nil {
 		return err
 	}
@@ -187,10 +191,12 @@ func (c *call) inheritedLinks(body *settingsPage) error {
 		row.From = scopeName(v.Scope)
 		if c.who.Sees(v.Scope) {
 			row.FromHref = settingsPath(v.Scope)
-		} else {
-			row.Edit, row.Delete, row.Test, row.Pause, row.Resume, row.HookURL = "", "", false, "", "", ""
 		}
-		if v.Slot != nil && body.May && c.definitions[v.Integration] != nil {
+		row.Edit, row.Delete, row.Test, row.Pause, row.Resume, row.HookURL = "", "", false, "", "", "" // that is done where it belongs
+		if v.Overridden {
+			row.Kind, row.Badge, row.Health = "", "Replaced here", ""
+		}
+		if v.Slot != nil && body.May && !v.Overridden && c.definitions[v.Integration] != nil {
 			row.OptOut = true
 			row.Own = formAddress(v.Integration, body.Scope, url.Values{"slot": {*v.Slot}})
 		}
@@ -204,6 +210,11 @@ func (c *call) row(v *links.View) linkRow {
 	r := linkRow{View: v, HookURL: text(v.HookURL)}
 	r.Kind, r.Badge, r.Health = health(v, c.titleOf(v.Integration))
 	if !c.who.May(access.Manage) || v.State == patchbay.LinkDetaching {
+		return r
+	}
+	if v.OptOut {
+		r.Kind, r.Badge, r.OptIn = "", "Opted out", true
+		r.Health = "What " + c.titleOf(v.Integration) + " would get from above in the slot " + text(v.Slot) + " does not reach this scope."
 		return r
 	}
 	r.Delete = v.DeletePath + "/delete"
@@ -293,8 +304,14 @@ func (c *call) changeSettings() error {
 		v, err = c.o.Links.Resume(ctx, c.who, id)
 		n.Text = "What was kept is being sent."
 	case "optout":
-		v, err = c.optOut(id, scope)
-		n.Text = "Remove the link in the list of this page to take part again."
+		v, err = c.o.Links.OptOut(ctx, c.who, id, scope)
+		n.Text = "You can take part again at any time."
+	case "optin":
+		if err := c.o.Links.OptIn(ctx, c.who, id, scope); err != nil {
+			return err
+		}
+		c.leave(&note{Kind: "ok", Title: "This scope takes part again."})
+		return c.redirect(settingsPath(scope))
 	case "test":
 		return c.testLink(id)
 	default:
@@ -303,19 +320,10 @@ func (c *call) changeSettings() error {
 	if err != nil {
 		return err
 	}
-	n.Title = map[string]string{"pause": " is paused.", "resume": " works again.", "optout": " is off for this scope."}[c.r.PostForm.Get("action")]
+	n.Title = map[string]string{"pause": " is paused.", "resume": " works again.", "optout": " does not reach this scope any more."}[c.r.PostForm.Get("action")]
 	n.Title = v.ShortName + n.Title
 	c.leave(n)
 	return c.redirect(settingsPath(scope))
-}
-
-// optOut takes the scope out of a link that it inherits.
-func (c *call) optOut(id patchbay.LinkID, scope patchbay.Scope) (*links.View, error) {
-	o, ok := c.o.Links.(optOuter)
-	if !ok {
-		return nil, patchbay.Errorf(patchbay.CodeInvalidRequest, "opting out is not possible on this installation: add a link of your own in the same slot instead")
-	}
-	return o.OptOut(c.r.Context(), c.who, id, scope)
 }
 
 // testable reports whether links of an integration can be tested.

@@ -38,13 +38,11 @@ type Links interface {
 	TestSettings(ctx context.Context, c *access.Caller, integration string, in links.Draft) (*links.TestResult, error)
 	// Choices asks the partner for the values of a setting.
 	Choices(ctx context.Context, c *access.Caller, integration, setting string, in links.ChoiceInput) ([]integration.Choice, error)
+	// OptOut keeps a link that a scope inherits from it, OptIn takes that back.
+	OptOut(ctx context.Context, c *access.Caller, id patchbay.LinkID, scope patchbay.Scope) (*links.View, error)
+	OptIn(ctx context.Context, c *access.Caller, id patchbay.LinkID, scope patchbay.Scope) error
 	// Preview says what a link that is not saved would send for the example of an event type.
 	Preview(ctx context.Context, c *access.Caller, in links.Input, eventType string) (*links.Preview, error)
-}
-
-// optOuter can take a scope out of a link that it inherits.
-type optOuter interface {
-	OptOut(ctx context.Context, c *access.Caller, id patchbay.LinkID, scope patchbay.Scope) (*links.View, error)
 }
 
 // Catalog knows the event types.

@@ -108,9 +108,6 @@
       item.hidden = !words.every((word) => item.dataset.words.includes(word));
       if (!item.hidden) left++;
     }
-    for (const group of document.querySelectorAll("[data-group]")) {
-      group.hidden = !group.querySelector("[data-words]:not([hidden])");
-    }
     say(left === 1 ? "1 integration" : `${left} integrations`);
   };
 

@@ -1,0 +1,61 @@
+package web_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/patchbay/patchbay/internal/browsertest"
+)
+
+// shots is where TestShots writes pictures of every page, to be looked at: go test -run TestShots -args -shots DIR.
+var shots = flag.String("shots", "", "directory for pictures of the pages")
+
+func TestShots(t *testing.T) {
+	if *shots == "" {
+		t.Skip("pictures are made for people: give a directory, go test ./internal/web -run TestShots -args -shots DIR")
+	}
+	if err := os.MkdirAll(*shots, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t)
+	empty := s.signIn(browsertest.Options{})
+	empty.Go(s.url + "/settings/acme/teams/42")
+	empty.Shot(filepath.Join(*shots, "settings-empty.png"))
+	s.populate()
+	for _, dark := range []bool{false, true} {
+		for _, width := range []int{390, 1440} {
+			p := s.signIn(browsertest.Options{Dark: dark, Width: width})
+			for name, path := range s.addresses() {
+				p.Go(s.url + path)
+				look := "light"
+				if dark {
+					look = "dark"
+				}
+				p.Shot(filepath.Join(*shots, fmt.Sprintf("%s-%s-%d.png", name, look, width)))
+			}
+		}
+	}
+}
+
+// addresses are the pages that there are, by a name.
+func (s *site) addresses() map[string]string {
+	return map[string]string{
+		"start": "/", "gallery": "/integrations?scope=acme/teams/42", "settings": "/settings/acme/teams/42", "root": "/settings/",
+		"form": "/integrations/tasks/link?scope=acme/teams/42&connection=none", "slack": "/integrations/slack/link?scope=acme/teams/42&connection=none", "webhook": "/integrations/webhook/link?scope=acme/teams/42", "missing": "/settings/nothing/../here", "hooks": "/hooks", "sign-in": "/sign-in",
+	}
+}
+
+// populate makes links of several kinds.
+func (s *site) populate() {
+	link := func(in map[string]any) string { return s.api("POST", "/v1/links", in)["id"].(string) }
+	link(map[string]any{"integration": "inbox", "scope": "acme", "events": []string{"*"}, "slot": "archive", "name": "Company archive"})
+	link(map[string]any{"integration": "slack", "scope": "acme/teams/42", "events": []string{"repo.push", "pullrequest.*"}, "settings": map[string]any{"url": s.tasks.server.URL + "/send", "channel": "#develop"}})
+	paused := link(map[string]any{"integration": "webhook", "scope": "acme/teams/42", "events": []string{"*"}, "settings": map[string]any{"url": "https://example.com/hooks/patchbay"}})
+	s.api("POST", "/v1/links/"+paused+"/pause", nil)
+	off := link(map[string]any{"integration": "email", "scope": "acme/teams/42", "events": []string{"run_*"}, "settings": map[string]any{"to": []string{"ops@example.com"}, "host": "smtp.example.com", "from": "p@example.com"}})
+	s.api("PATCH", "/v1/links/"+off, map[string]any{"enabled": false})
+	link(map[string]any{"integration": "inbox", "scope": "acme/teams/7", "events": []string{"entry.created"}})
+}
