@@ -17,12 +17,13 @@ import (
 type databaseFlags struct {
 	Data     string          `name:"data" env:"PATCHBAY_DATA" placeholder:"DIR" help:"Data directory. Default: ./patchbay-data."`
 	Database patchbay.Secret `name:"database" env:"PATCHBAY_DATABASE" placeholder:"URL" help:"PostgreSQL database. Better given in the environment than on the command line."`
+	KeyFile  string          `name:"key-file" env:"PATCHBAY_KEY_FILE" placeholder:"FILE" help:"File with the keys that its secrets are sealed with, which is not in a backup. Default: secret.key in the data directory."`
 	jsonFlag
 }
 
 // settings are the flags as a checked configuration.
 func (f *databaseFlags) settings() (config.Config, error) {
-	c := config.Config{Data: f.Data, Database: f.Database}.WithDefaults()
+	c := config.Config{Data: f.Data, Database: f.Database, KeyFile: f.KeyFile}.WithDefaults()
 	if err := c.Validate(); err != nil {
 		return c, usageError{err}
 	}
@@ -56,26 +57,28 @@ func (c *backupCmd) Run(p *program) error {
 		if err != nil {
 			return err
 		}
-		return p.backedUp(file, settings.DatabaseName(), p.now().Sub(began), &sqlite.Contents{Bytes: size})
+		return p.backedUp(file, &settings, p.now().Sub(began), &sqlite.Contents{Bytes: size})
 	}
 	contents, err := sqlite.Backup(p.ctx, settings.Data, file, bar.set)
 	bar.end()
 	if err != nil {
 		return err
 	}
-	return p.backedUp(file, settings.DatabaseName(), p.now().Sub(began), contents)
+	return p.backedUp(file, &settings, p.now().Sub(began), contents)
 }
 
-func (p *program) backedUp(file, of string, took time.Duration, c *sqlite.Contents) error {
+func (p *program) backedUp(file string, settings *config.Config, took time.Duration, c *sqlite.Contents) error {
 	if p.json {
 		return p.out.JSON(struct {
-			File string  `json:"file"`
-			Took float64 `json:"seconds"`
+			File    string  `json:"file"`
+			KeyFile string  `json:"key_file"`
+			Took    float64 `json:"seconds"`
 			*sqlite.Contents
-		}{file, took.Seconds(), c})
+		}{file, settings.SecretKeyFile(), took.Seconds(), c})
 	}
-	p.out.Printf("%s %s: %s of %s in %s, checked.\n", p.out.Paint(console.Green, "✓"), file, megabytes(c.Bytes), of, console.Length(took))
+	p.out.Printf("%s %s: %s of %s in %s, checked.\n", p.out.Paint(console.Green, "✓"), file, megabytes(c.Bytes), settings.DatabaseName(), console.Length(took))
 	p.contents(c)
+	p.out.Printf("\nThe keys of its secrets are not in it: keep a copy of %s too, in another place. Without it nobody can read\nthe settings of links and the tokens of connections.\n", settings.SecretKeyFile())
 	return nil
 }
 
@@ -112,17 +115,17 @@ func (c *restoreCmd) Run(p *program) error {
 		if err != nil {
 			return err
 		}
-		return p.restored(settings.DatabaseName(), "--database", &sqlite.Contents{})
+		return p.restored(&settings, settings.DatabaseName(), "--database", &sqlite.Contents{})
 	}
 	contents, err := sqlite.Restore(p.ctx, c.File, settings.Data, bar.set)
 	bar.end()
 	if err != nil {
 		return err
 	}
-	return p.restored(settings.Data, "--data "+settings.Data, contents)
+	return p.restored(&settings, settings.Data, "--data "+settings.Data, contents)
 }
 
-func (p *program) restored(where, flag string, c *sqlite.Contents) error {
+func (p *program) restored(settings *config.Config, where, flag string, c *sqlite.Contents) error {
 	if p.json {
 		return p.out.JSON(struct {
 			Restored string `json:"restored"`
@@ -132,6 +135,9 @@ func (p *program) restored(where, flag string, c *sqlite.Contents) error {
 	p.out.Printf("%s Restored into %s.\n", p.out.Paint(console.Green, "✓"), where)
 	p.contents(c)
 	p.out.Printf("\nIt goes on from the moment of the backup: what was delivered since then is sent again, with the same webhook-id.\n")
+	if _, err := os.Stat(settings.SecretKeyFile()); err != nil {
+		p.out.Printf("Its secrets need the key file that it was backed up beside: put the copy at %s, or name it with --key-file.\n", settings.SecretKeyFile())
+	}
 	p.out.Printf("Start it with: patchbay serve %s\n", flag)
 	return nil
 }

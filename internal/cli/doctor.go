@@ -22,7 +22,10 @@ import (
 	"github.com/patchbay/patchbay/internal/config"
 	"github.com/patchbay/patchbay/internal/console"
 	"github.com/patchbay/patchbay/internal/outbound"
+	"github.com/patchbay/patchbay/internal/sealing"
+	"github.com/patchbay/patchbay/internal/secret"
 	"github.com/patchbay/patchbay/internal/store/postgres"
+	"github.com/patchbay/patchbay/internal/store/sqlite"
 )
 
 const (
@@ -72,7 +75,7 @@ func (c *doctorCmd) Run(p *program) error {
 		name string
 		run  func(*program, *config.Config) finding
 	}{
-		{"settings", checkSettings}, {"data", checkData}, {"disk", checkDisk}, {"database", checkDatabase}, {"catalog", checkCatalog},
+		{"settings", checkSettings}, {"data", checkData}, {"disk", checkDisk}, {"database", checkDatabase}, {"keys", checkKeys}, {"catalog", checkCatalog},
 		{"files", checkFiles}, {"egress", checkEgress}, {"mail", checkMail}, {"server", c.checkServer}, {"clock", c.checkClock},
 	}
 	findings := make([]finding, 0, len(checks))
@@ -237,6 +240,41 @@ func checkPostgreSQL(p *program, c *config.Config) finding {
 		return warning("set both clocks; use NTP", "%s; its clock and this one are %s apart", what, console.Length(s.Skew.Abs()))
 	}
 	return fine("%s", what)
+}
+
+// checkKeys looks whether the key file opens what the database holds.
+func checkKeys(p *program, c *config.Config) finding {
+	file := c.SecretKeyFile()
+	ring, err := secret.Read(file)
+	if err != nil {
+		return bad("correct it, or put a copy of it back; never make a new one for a database that has secrets", "%v", err)
+	}
+	var canary string
+	if c.PostgreSQL() {
+		ctx, cancel := context.WithTimeout(p.ctx, doctorPatience)
+		defer cancel()
+		canary, err = postgres.Fact(ctx, c.Database.Reveal(), sealing.MetaCanary)
+	} else if _, missing := os.Stat(filepath.Join(c.Data, databaseFile)); missing == nil {
+		canary, err = sqlite.Fact(c.Data, sealing.MetaCanary)
+	}
+	if err != nil {
+		return warning("see what is said of the database", "whether %s is the right key file cannot be told: %v", file, err)
+	}
+	if err := sealing.Check(ring, c.DatabaseName(), canary); err != nil {
+		return bad("give the right key file with --key-file: without it nobody can read the database's secrets", "%v", err)
+	}
+	keys := len(ring.Keys())
+	switch warnings := ring.Warnings(); {
+	case len(warnings) > 0:
+		return warning("chmod 600 "+file, "%s can be read or changed by others on this machine", file)
+	case keys == 0:
+		return fine("there is no key file yet; the first start makes %s", file)
+	case canary == "":
+		return fine("%s has %d keys; the database has no secrets yet", file, keys)
+	case keys == 1:
+		return fine("%s opens the database's secrets; keep a copy of it apart from the backups", file)
+	}
+	return fine("%s opens the database's secrets; it has %d keys, and \"patchbay secrets\" says which are needed", file, keys)
 }
 
 func checkFiles(*program, *config.Config) finding {

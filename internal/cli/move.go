@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -8,21 +9,24 @@ import (
 	"github.com/patchbay/patchbay/internal/config"
 	"github.com/patchbay/patchbay/internal/console"
 	"github.com/patchbay/patchbay/internal/move"
+	"github.com/patchbay/patchbay/internal/sealing"
+	"github.com/patchbay/patchbay/internal/secret"
 	"github.com/patchbay/patchbay/internal/store"
 	"github.com/patchbay/patchbay/internal/store/postgres"
 	"github.com/patchbay/patchbay/internal/store/sqlite"
 )
 
 type moveCmd struct {
-	From   string          `name:"from" env:"PATCHBAY_DATA" placeholder:"DIR" help:"Data directory of the installation that is moved; it must not run. Default: ./patchbay-data."`
-	To     patchbay.Secret `name:"to" env:"PATCHBAY_DATABASE" placeholder:"URL" help:"PostgreSQL database, which must be empty. Better given in the environment than on the command line."`
-	GiveUp bool            `name:"give-up" help:"Make the installation in --from servable again that was moved, or of which a move has begun. What was taken in elsewhere since is not in it."`
+	From    string          `name:"from" env:"PATCHBAY_DATA" placeholder:"DIR" help:"Data directory of the installation that is moved; it must not run. Default: ./patchbay-data."`
+	To      patchbay.Secret `name:"to" env:"PATCHBAY_DATABASE" placeholder:"URL" help:"PostgreSQL database, which must be empty. Better given in the environment than on the command line."`
+	KeyFile string          `name:"key-file" env:"PATCHBAY_KEY_FILE" placeholder:"FILE" help:"File with the keys that its secrets are sealed with. Default: secret.key in --from."`
+	GiveUp  bool            `name:"give-up" help:"Make the installation in --from servable again that was moved, or of which a move has begun. What was taken in elsewhere since is not in it."`
 	jsonFlag
 }
 
 // Run moves an installation from SQLite to PostgreSQL.
 func (c *moveCmd) Run(p *program) (err error) {
-	settings := config.Config{Data: c.From, Database: c.To}.WithDefaults()
+	settings := config.Config{Data: c.From, Database: c.To, KeyFile: c.KeyFile}.WithDefaults()
 	if err := settings.Validate(); err != nil {
 		return usageError{err}
 	}
@@ -32,7 +36,12 @@ func (c *moveCmd) Run(p *program) (err error) {
 	if err := sqlite.MustExist(settings.Data); err != nil {
 		return err
 	}
-	from, err := sqlite.Open(p.ctx, sqlite.Options{Dir: settings.Data})
+	ring, err := secret.Read(settings.SecretKeyFile())
+	if err != nil {
+		return err
+	}
+	sealer := secret.NewSealer(ring)
+	from, err := sqlite.Open(p.ctx, sqlite.Options{Dir: settings.Data, Sealer: sealer})
 	if err != nil {
 		return err
 	}
@@ -40,14 +49,18 @@ func (c *moveCmd) Run(p *program) (err error) {
 	if c.GiveUp {
 		return p.giveUp(from, settings.Data)
 	}
-	to, err := postgres.Open(p.ctx, postgres.Options{URL: c.To.Reveal(), Version: p.build.Version})
+	// What is moved is sealed with the same key at its new place; one of an older version gets one now.
+	if err := sealing.New(sealing.Options{Store: from, Wrapper: ring, Ring: ring, Database: "SQLite in " + settings.Data}).Admit(p.ctx); err != nil {
+		return err
+	}
+	to, err := postgres.Open(p.ctx, postgres.Options{URL: c.To.Reveal(), Version: p.build.Version, Sealer: sealer})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
 	bar := p.progress("Moving", nil)
 	began := p.now()
-	report, err := move.Run(p.ctx, move.Options{From: from, To: to, Name: settings.DatabaseName(), Progress: func(x move.Progress) {
+	report, err := move.Run(p.ctx, move.Options{From: from, To: to, Name: settings.DatabaseName(), Keys: func(ctx context.Context) error { return sealing.Copy(ctx, from, to) }, Progress: func(x move.Progress) {
 		bar.what = "Moving " + string(x.Part)
 		bar.set(x.Done, x.Total)
 	}})
@@ -67,6 +80,7 @@ func (c *moveCmd) Run(p *program) (err error) {
 		p.field(string(part), grouped(report.Totals[part]))
 	}
 	p.out.Printf("\nServe it with --database from now on; %s is not served any more.\n", settings.Data)
+	p.out.Printf("Every node needs the keys of its secrets: give each a copy of %s, with --key-file or as secret.key in its data directory.\n", settings.SecretKeyFile())
 	return nil
 }
 

@@ -39,6 +39,8 @@ type Options struct {
 	Progress func(Progress)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Keys, when not nil, tells To which key the secrets are sealed with, before it can be served.
+	Keys func(ctx context.Context) error
 	// Piece is how many things are moved in one transaction; 0 means 1,000.
 	Piece int
 }
@@ -228,6 +230,11 @@ func finish(ctx context.Context, o *Options, m mark, report *Report) error {
 	for _, part := range store.Parts {
 		if there[part] != report.Totals[part] && part != store.PartSamples { // which may add up in fewer rows
 			return fmt.Errorf("of %d %s %d have arrived: the move is not good, and nothing was marked as moved", report.Totals[part], part, there[part])
+		}
+	}
+	if o.Keys != nil {
+		if err := o.Keys(ctx); err != nil {
+			return err
 		}
 	}
 	if err := o.To.FinishImport(ctx, m.Name); err != nil {

@@ -327,6 +327,15 @@ func (s *Service) Done(ctx context.Context) error {
 
 func nodeName(n *store.Node) string { return fmt.Sprintf("node %d (%s)", n.Number, n.Address) }
 
+// Check proves that a ring has the key of a canary that was read from a database, without changing anything. "" is that of
+// a database that has none yet.
+func Check(ring *secret.Ring, database, canary string) error {
+	if canary == "" {
+		return nil
+	}
+	return New(Options{Wrapper: ring, Ring: ring, Database: database}).follow(canary)
+}
+
 // Copy gives another database, which holds what this one has sealed, the same canary, so that it is served with the same
 // key file.
 func Copy(ctx context.Context, from, to Facts) error {

@@ -500,3 +500,45 @@ func TestWho(t *testing.T) {
 		}
 	}
 }
+
+// TestCheck proves that a database can be looked at from outside while it is in use, also one without tables, and that
+// only the right key file opens what is found there.
+func TestCheck(t *testing.T) {
+	dir, url := t.TempDir(), pgtest.Database(t)
+	if canary, err := postgres.Fact(t.Context(), url, MetaCanary); canary != "" || err != nil {
+		t.Errorf("an empty database has the canary %q, %v", canary, err)
+	}
+	if _, err := sqlite.Fact(dir, MetaCanary); err == nil || !strings.Contains(err.Error(), "there is no database in "+dir) {
+		t.Errorf("a directory without a database: %v", err)
+	}
+	n := newNode(t, filepath.Join(t.TempDir(), "secret.key"))
+	lite, err := sqlite.Open(t.Context(), sqlite.Options{Dir: dir})
+	n.on(opened(t, lite, err), false).admit()
+	shared, err := postgres.Open(t.Context(), postgres.Options{URL: url})
+	n.on(opened(t, shared, err), true).admit()
+	other, err := secret.Read(filepath.Join(t.TempDir(), "secret.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, fact := range map[string]func() (string, error){
+		"SQLite":     func() (string, error) { return sqlite.Fact(dir, MetaCanary) },
+		"PostgreSQL": func() (string, error) { return postgres.Fact(t.Context(), url, MetaCanary) },
+	} {
+		canary, err := fact()
+		if err != nil || canary == "" {
+			t.Errorf("%s: %q, %v", name, canary, err)
+		}
+		if err := Check(n.ring, name, canary); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := Check(other, name, canary); !errors.Is(err, store.ErrSealed) {
+			t.Errorf("%s with another key file: %v", name, err)
+		}
+	}
+	if err := Check(other, "x", ""); err != nil {
+		t.Errorf("without a canary: %v", err)
+	}
+	if err := Check(other, "x", "!"); err == nil {
+		t.Error("nonsense is no canary")
+	}
+}
