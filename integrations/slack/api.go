@@ -70,7 +70,11 @@ func do(ctx context.Context, env *integration.Env, m method, out any) (resp *int
 	case !ok:
 		return resp, "", integration.UserError("the address answers, but not as Slack's Web API does: check the operator's setting api_url").With(resp)
 	}
-	return resp, a.Error, refused(&a).With(resp)
+	r = refused(&a)
+	if r.Throttled && resp.RetryAfter > 0 {
+		r.RetryAfter = resp.RetryAfter
+	}
+	return resp, a.Error, r.With(resp)
 }
 
 // readAnswer reports also whether the body is an answer of the Web API at all.

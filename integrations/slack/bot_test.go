@@ -234,6 +234,20 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// Where Slack says how long to wait, that counts, whatever the status.
+func TestLimitWithStatus200(t *testing.T) {
+	f := newFake(t)
+	d := f.delivery(t, `{"channel":"C0123456789"}`)
+	address := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "40")
+		no(w, "rate_limited")
+	}))
+	d.Env.Config = json.RawMessage(`{"api_url":"` + address + `"}`)
+	if r := New().Send(t.Context(), d); !r.Throttled || r.RetryAfter != 40*time.Second {
+		t.Errorf("%+v", r)
+	}
+}
+
 // A limit while a thread is answered is no reason to post anew.
 func TestLimitInThread(t *testing.T) {
 	f := newFake(t)

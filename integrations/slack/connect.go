@@ -113,13 +113,16 @@ func (*Slack) ReadToken(resp *integration.Response) (*integration.Token, error) 
 	if g.AccessToken == "" {
 		return nil, errors.New("Slack gave no bot's token: the app must ask for the scopes of a bot, such as chat:write")
 	}
-	t := &integration.Token{Access: g.AccessToken, Refresh: g.RefreshToken, Type: g.TokenType, ExpiresIn: g.ExpiresIn}
-	t.Scopes = splitScopes(g.Scope)
-	return t, nil
+	return &integration.Token{
+		Access: g.AccessToken, Refresh: g.RefreshToken, Type: g.TokenType, ExpiresIn: g.ExpiresIn, Scopes: splitScopes(g.Scope),
+	}, nil
 }
 
 // splitScopes returns nil when there are none, which means that the answer does not say.
 func splitScopes(s string) []string {
+	if s == "" {
+		return nil
+	}
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
