@@ -7,6 +7,7 @@ import (
 	"github.com/patchbay/patchbay/integrations/github"
 	hipchat "github.com/patchbay/patchbay/integrations/hip_chat"
 	"github.com/patchbay/patchbay/integrations/inbox"
+	"github.com/patchbay/patchbay/integrations/incoming"
 	"github.com/patchbay/patchbay/integrations/jira"
 	pivotaltracker "github.com/patchbay/patchbay/integrations/pivotal_tracker"
 	"github.com/patchbay/patchbay/integrations/slack"
@@ -16,6 +17,6 @@ import (
 // Integrations returns them in the order in which they are shown.
 func Integrations() []integration.Integration {
 	return []integration.Integration{
-		webhook.New(), slack.New(), email.New(), github.New(), jira.New(), pivotaltracker.New(), hipchat.New(), inbox.New(),
+		webhook.New(), incoming.New(), slack.New(), email.New(), github.New(), jira.New(), pivotaltracker.New(), hipchat.New(), inbox.New(),
 	}
 }
