@@ -27,8 +27,6 @@ const (
 	secondaryPause = time.Minute
 	// longestPause bounds what a reset may ask for: what is limited is counted by the hour.
 	longestPause = 2 * time.Hour
-	// pageSize is the most that one page of a list holds.
-	pageSize = 100
 )
 
 // config is the operator's settings.
