@@ -70,9 +70,12 @@ func tenantOf(h *store.Hook) *string {
 
 // numbers are identifiers as PostgreSQL's arrays hold them; nil for none.
 func numbers[K patchbay.Kind](ids []patchbay.ID[K]) []int64 {
-	var out []int64
-	for _, id := range ids {
-		out = append(out, int64(id))
+	if len(ids) == 0 {
+		return nil
+	}
+	out := make([]int64, len(ids))
+	for i, id := range ids {
+		out[i] = int64(id)
 	}
 	return out
 }

@@ -228,7 +228,7 @@ func fill(t *testing.T, s *postgres.Store, server *pgtest.Server) []*store.Accep
 		// Most are read and came to nothing; a few of every other kind stand far apart.
 		`INSERT INTO hook SELECT n * 1024, CASE WHEN n % 1000 = 0 THEN 1000 ELSE n END, now(), 1, n % 500 = 0, 'github',
 			CASE WHEN n % 1000 = 1 THEN 'pending' WHEN n % 1000 = 2 THEN 'unplaced' WHEN n % 1000 = 3 THEN 'failed' ELSE 'ignored' END,
-			convert_to('account ' || n % 1000, 'UTF8'), CASE WHEN n % 500 = 0 THEN 'x' END, CASE WHEN n % 500 = 0 THEN 'x/repos/1' ELSE '' END, '', '', NULL, NULL,
+			convert_to('account ' || n % 1000, 'UTF8'), CASE WHEN n % 500 = 0 THEN 'x' END, CASE WHEN n % 500 = 0 THEN 'x/repos/1' ELSE '' END, '', '', NULL, '{}',
 			sha256(convert_to(n::text, 'UTF8')), NULL, '', repeat('x', 100)::bytea FROM generate_series(1, 40000) n`,
 		"INSERT INTO hook_event SELECT n, n FROM generate_series(1, 20000) n",
 		"VACUUM ANALYZE",
