@@ -71,7 +71,12 @@ var serving = regexp.MustCompile(`http://(127\.0\.0\.1:\d+)`)
 // start runs "patchbay serve" on a data directory and waits until it is ready.
 func start(t *testing.T, data string, args ...string) *server {
 	t.Helper()
-	port := freePort(t)
+	return startAt(t, freePort(t), data, args...)
+}
+
+// startAt is start on a port that the test must know before.
+func startAt(t *testing.T, port, data string, args ...string) *server {
+	t.Helper()
 	s := &server{t: t, logs: &lockedBuffer{}, done: make(chan struct{}), url: "http://127.0.0.1:" + port}
 	s.cmd = exec.Command(binary, append([]string{"serve", "--listen", "127.0.0.1:" + port, "--data", data}, args...)...)
 	s.cmd.Stdout, s.cmd.Stderr = s.logs, s.logs
