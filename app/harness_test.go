@@ -62,7 +62,9 @@ func start(t *testing.T, o app.Options, change ...func(*config.Config)) *server 
 	for _, c := range change {
 		c(&o.Config)
 	}
-	o.Integrations = all.Integrations()
+	if o.Integrations == nil {
+		o.Integrations = all.Integrations()
+	}
 	a, err := app.New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,11 @@ func (s *Service) connect(ctx context.Context, c *access.Caller, l *patchbay.Lin
 	if s.o.Connections == nil {
 		return nil, noConnection(l.Connection.String())
 	}
-	return s.o.Connections.For(ctx, c, l.Connection, l.Integration, l.Scope)
+	con, err := s.o.Connections.For(ctx, c, l.Connection, l.Integration, l.Scope)
+	if patchbay.CodeOf(err) == patchbay.CodeNotFound {
+		return nil, noConnection(l.Connection.String()) // the link is there; what it names is not
+	}
+	return con, err
 }
 
 func noConnection(id string) error {
