@@ -260,7 +260,7 @@ func (a *App) client() (*outbound.Client, error) {
 		Guard: outbound.Guard{AllowLoopback: a.config.Dev, Allow: a.config.EgressAllow}, Version: a.o.Version,
 	}
 	if a.config.EgressProxy != "" {
-		proxy, err := outbound.ParseProxy(a.config.EgressProxy)
+		proxy, err := outbound.ParseProxy(a.config.EgressProxy.Reveal())
 		if err != nil {
 			return nil, err
 		}

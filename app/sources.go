@@ -64,7 +64,7 @@ func (a *App) natsSource(name string) (*nats.Source, error) {
 		return nil, fmt.Errorf("nats.%s.scope: %w", name, err)
 	}
 	return nats.New(nats.Options{
-		Name: name, URL: c.URL.Reveal(), Credentials: c.Credentials, Stream: c.Stream, Consumer: c.Consumer, Subjects: c.Subject,
+		Name: name, URL: c.URL, Credentials: c.Credentials, Stream: c.Stream, Consumer: c.Consumer, Subjects: c.Subject,
 		Type: kind, Scope: scope, Within: patchbay.Scope(c.Within), DeadLetter: c.DeadLetter, InFlight: c.InFlight,
 		Ingest: a.ingest, Log: a.log,
 	})

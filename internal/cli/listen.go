@@ -23,11 +23,11 @@ const webhookKey = "webhook"
 
 type listenCmd struct {
 	connection
-	Forward string   `name:"forward" required:"" placeholder:"URL" help:"The program on this machine, such as http://localhost:3000/hooks."`
-	Events  []string `name:"events" default:"*" placeholder:"PATTERN" help:"Event types; * stands for any run of characters. Can be repeated."`
-	Scope   string   `name:"scope" help:"Only events at or below this scope."`
-	Secret  string   `name:"secret" placeholder:"whsec_…" help:"What to sign with. Default: a new one, which is printed."`
-	Set     []string `name:"set" sep:"none" placeholder:"KEY=VALUE" help:"Another setting of the webhook integration, such as format=flat. Can be repeated."`
+	Forward string          `name:"forward" required:"" placeholder:"URL" help:"The program on this machine, such as http://localhost:3000/hooks."`
+	Events  []string        `name:"events" default:"*" placeholder:"PATTERN" help:"Event types; * stands for any run of characters. Can be repeated."`
+	Scope   string          `name:"scope" help:"Only events at or below this scope."`
+	Secret  patchbay.Secret `name:"secret" placeholder:"whsec_…" help:"What to sign with. Default: a new one, which is printed."`
+	Set     []string        `name:"set" sep:"none" placeholder:"KEY=VALUE" help:"Another setting of the webhook integration, such as format=flat. Can be repeated."`
 }
 
 // Run forwards events to a program on this machine, as a link with the integration webhook would send them. Nothing is
@@ -109,7 +109,7 @@ func (c *listenCmd) settings(def *integration.Definition) (json.RawMessage, stri
 	if err != nil {
 		return nil, "", err
 	}
-	secret := c.Secret
+	secret := c.Secret.Reveal()
 	for _, set := range def.Settings {
 		if set.Key == "secret" && set.Generate != nil && secret == "" {
 			if secret, err = set.Generate(); err != nil {

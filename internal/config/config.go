@@ -63,9 +63,9 @@ type Config struct {
 
 	ScopeKinds ScopeKinds `name:"scope-kinds" env:"PATCHBAY_SCOPE_KINDS" placeholder:"KIND=PATTERN" help:"Scopes that are a team's or a user's, for integrations that are meant for one of them; * stands for any run of characters in one segment; can be repeated. Default: team=*/teams/* and user=*/users/*."`
 
-	TrustedProxies Networks `name:"trusted-proxies" env:"PATCHBAY_TRUSTED_PROXIES" placeholder:"CIDR" help:"Networks of reverse proxies whose X-Forwarded-For is believed for the log; can be repeated."`
-	EgressAllow    Networks `name:"egress-allow" env:"PATCHBAY_EGRESS_ALLOW" placeholder:"CIDR" help:"Private networks that links may send to; can be repeated. Default: none."`
-	EgressProxy    string   `name:"egress-proxy" env:"PATCHBAY_EGRESS_PROXY" placeholder:"URL" help:"HTTP proxy that everything sent to partners goes through."`
+	TrustedProxies Networks        `name:"trusted-proxies" env:"PATCHBAY_TRUSTED_PROXIES" placeholder:"CIDR" help:"Networks of reverse proxies whose X-Forwarded-For is believed for the log; can be repeated."`
+	EgressAllow    Networks        `name:"egress-allow" env:"PATCHBAY_EGRESS_ALLOW" placeholder:"CIDR" help:"Private networks that links may send to; can be repeated. Default: none."`
+	EgressProxy    patchbay.Secret `name:"egress-proxy" env:"PATCHBAY_EGRESS_PROXY" placeholder:"URL" help:"HTTP proxy that everything sent to partners goes through."`
 
 	Grace     Duration `name:"grace" env:"PATCHBAY_GRACE" placeholder:"30s" help:"How long a stop waits for what is being sent. Default: ${default_grace}."`
 	LogFormat string   `name:"log-format" env:"PATCHBAY_LOG_FORMAT" placeholder:"auto|text|json" help:"How the log is written; auto is text on a terminal and JSON elsewhere. Default: ${default_log_format}."`
@@ -194,7 +194,7 @@ func (c *Config) checkURLs() error {
 		}
 	}
 	if c.EgressProxy != "" {
-		if u, err := absolute(c.EgressProxy); err != nil || strings.Trim(u.Path, "/") != "" {
+		if u, err := absolute(c.EgressProxy.Reveal()); err != nil || strings.Trim(u.Path, "/") != "" {
 			return wrong("egress-proxy", "the value is not the address of a proxy: write http://HOST:PORT")
 		}
 	}

@@ -264,6 +264,28 @@ func (in *Integrations) set(key, name string, value any) {
 	(*in)[key][name] = value
 }
 
+// shown is what may be seen: which settings there are. Some of their values are secrets, and only an integration's
+// declaration knows which.
+func (in Integrations) shown() map[string]map[string]patchbay.Secret {
+	out := make(map[string]map[string]patchbay.Secret, len(in))
+	for key, settings := range in {
+		out[key] = make(map[string]patchbay.Secret, len(settings))
+		for name := range settings {
+			out[key][name] = patchbay.Redacted
+		}
+	}
+	return out
+}
+
+// Format writes which settings there are, without their values, whatever the verb.
+func (in Integrations) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, in.shown()) }
+
+// MarshalJSON writes which settings there are, without their values. JSON, the method, has the values.
+func (in Integrations) MarshalJSON() ([]byte, error) { return json.Marshal(in.shown()) }
+
+// LogValue writes which settings there are, without their values.
+func (in Integrations) LogValue() slog.Value { return slog.AnyValue(in.shown()) }
+
 // JSON returns the settings of one integration, nil when there are none.
 func (in Integrations) JSON(key string) (json.RawMessage, error) {
 	if len(in[key]) == 0 {

@@ -44,8 +44,8 @@ const (
 type Options struct {
 	// Name is the source's in the configuration.
 	Name string
-	// URL is the broker's address, or several separated by commas.
-	URL string
+	// URL is the broker's address, or several separated by commas; it may hold a password.
+	URL patchbay.Secret
 	// Credentials is a file that the broker's account gave out (.creds); "" is none.
 	Credentials string
 	// Stream is the stream's name, Consumer the durable consumer's ("" means DefaultConsumer). The consumer is made when
@@ -100,7 +100,7 @@ func New(o Options) (*Source, error) {
 	if o.URL == "" || o.Stream == "" {
 		return nil, fmt.Errorf("the source %s needs the url of the broker and the name of a stream", o.Name)
 	}
-	for _, address := range strings.Split(o.URL, ",") {
+	for _, address := range strings.Split(o.URL.Reveal(), ",") {
 		if address = strings.TrimSpace(address); !strings.Contains(address, "://") {
 			address = "nats://" + address
 		}
@@ -143,7 +143,7 @@ func (s *Source) Start(context.Context) error {
 	if s.o.Credentials != "" {
 		opts = append(opts, nats.UserCredentials(s.o.Credentials))
 	}
-	conn, err := nats.Connect(s.o.URL, opts...)
+	conn, err := nats.Connect(s.o.URL.Reveal(), opts...)
 	if err != nil {
 		return fmt.Errorf("the source %s cannot be set up: %w", s.o.Name, err)
 	}

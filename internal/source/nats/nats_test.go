@@ -233,7 +233,7 @@ func TestExactlyOnce(t *testing.T) {
 			}
 		}
 	})
-	o := Options{URL: url, Stream: "ORDERS", AckWait: 2 * time.Second, Ingest: in}
+	o := Options{URL: patchbay.Secret(url), Stream: "ORDERS", AckWait: 2 * time.Second, Ingest: in}
 	first, second := begin(t, o), begin(t, o)
 	for range 2 {
 		<-half
@@ -281,7 +281,7 @@ func TestRedelivered(t *testing.T) {
 		}
 		return nil
 	}
-	s := begin(t, Options{URL: p.conn.ConnectedUrl(), Stream: "ORDERS", Ingest: in})
+	s := begin(t, Options{URL: patchbay.Secret(p.conn.ConnectedUrl()), Stream: "ORDERS", Ingest: in})
 	p.say("orders.created", `{"n":1}`)
 	until(t, in, 1) // the second delivery
 	close(slow)
@@ -294,7 +294,7 @@ func TestRedelivered(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.stream("ORDERS", "orders.>")
-	begin(t, Options{URL: p.conn.ConnectedUrl(), Stream: "ORDERS", Ingest: in})
+	begin(t, Options{URL: patchbay.Secret(p.conn.ConnectedUrl()), Stream: "ORDERS", Ingest: in})
 	p.say("orders.created", `{"n":2}`)
 	until(t, in, 2)
 }
@@ -310,7 +310,7 @@ func TestRefused(t *testing.T) {
 		}
 		return nil
 	}}
-	s := begin(t, Options{URL: p.conn.ConnectedUrl(), Stream: "ORDERS", DeadLetter: "dead.orders", Ingest: in})
+	s := begin(t, Options{URL: patchbay.Secret(p.conn.ConnectedUrl()), Stream: "ORDERS", DeadLetter: "dead.orders", Ingest: in})
 	p.say("orders.a", `{"n":1,"bad":true}`, "Traceparent", "00-1")
 	p.say("orders.b", `{"n":2}`)
 	until(t, in, 1)
@@ -342,7 +342,7 @@ func TestPostponed(t *testing.T) {
 		}
 		return nil
 	}}
-	s := begin(t, Options{URL: p.conn.ConnectedUrl(), Stream: "ORDERS", Ingest: in})
+	s := begin(t, Options{URL: patchbay.Secret(p.conn.ConnectedUrl()), Stream: "ORDERS", Ingest: in})
 	for i := range 20 {
 		p.say("orders.a", fmt.Sprintf(`{"n":%d}`, i))
 	}
@@ -371,7 +371,7 @@ func TestStop(t *testing.T) {
 		<-goOn
 		return nil
 	}}
-	s := begin(t, Options{URL: p.conn.ConnectedUrl(), Stream: "ORDERS", InFlight: 16, Ingest: in})
+	s := begin(t, Options{URL: patchbay.Secret(p.conn.ConnectedUrl()), Stream: "ORDERS", InFlight: 16, Ingest: in})
 	<-begun
 	var owned sync.WaitGroup
 	owned.Go(func() { stop(t, s) })
@@ -401,14 +401,14 @@ func TestStop(t *testing.T) {
 func TestConsumer(t *testing.T) {
 	p := dial(t, start(t).ClientURL())
 	in := &sourcetest.Ingest{}
-	s := begin(t, Options{URL: p.conn.ConnectedUrl(), Stream: "LATER", Subjects: []string{"later.a", "later.b"}, Ingest: in})
+	s := begin(t, Options{URL: patchbay.Secret(p.conn.ConnectedUrl()), Stream: "LATER", Subjects: []string{"later.a", "later.b"}, Ingest: in})
 	stream := p.stream("LATER", "later.>") // comes after the source
 	p.say("later.a", `{}`)
 	p.say("later.c", `{}`)
 	p.say("later.b", `{}`)
 	until(t, in, 2)
 	stop(t, s)
-	s = begin(t, Options{URL: p.conn.ConnectedUrl(), Stream: "LATER", Subjects: []string{"later.c"}, InFlight: 1, Ingest: in})
+	s = begin(t, Options{URL: patchbay.Secret(p.conn.ConnectedUrl()), Stream: "LATER", Subjects: []string{"later.c"}, InFlight: 1, Ingest: in})
 	p.say("later.c", `{}`)
 	until(t, in, 3)
 	stop(t, s)
@@ -422,7 +422,7 @@ func TestConsumer(t *testing.T) {
 	if _, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "none", AckPolicy: jetstream.AckNonePolicy}); err != nil {
 		t.Fatal(err)
 	}
-	other, err := New(Options{Name: "x", URL: p.conn.ConnectedUrl(), Stream: "LATER", Consumer: "none", Ingest: in})
+	other, err := New(Options{Name: "x", URL: patchbay.Secret(p.conn.ConnectedUrl()), Stream: "LATER", Consumer: "none", Ingest: in})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -533,12 +533,12 @@ func TestBackoff(t *testing.T) {
 // TestAddress: an address that cannot be read is refused without showing the password in it.
 func TestAddress(t *testing.T) {
 	for _, url := range []string{"nats://user:pa%ss@broker:4222", "nats://ok:4222, user:hun ter@[broker"} {
-		if _, err := New(Options{Name: "x", URL: url, Stream: "S"}); err == nil || strings.Contains(err.Error(), "ss@") || strings.Contains(err.Error(), "hun") {
+		if _, err := New(Options{Name: "x", URL: patchbay.Secret(url), Stream: "S"}); err == nil || strings.Contains(err.Error(), "ss@") || strings.Contains(err.Error(), "hun") {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
 	for _, url := range []string{"broker", "nats://user:p%25s@broker:4222,tls://other:4222", "wss://broker/path"} {
-		if _, err := New(Options{Name: "x", URL: url, Stream: "S"}); err != nil {
+		if _, err := New(Options{Name: "x", URL: patchbay.Secret(url), Stream: "S"}); err != nil {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
