@@ -71,23 +71,20 @@ func (s *Service) inspect(ctx context.Context, con *patchbay.Connection) (*patch
 // error.
 func (s *Service) judge(ctx context.Context, con *patchbay.Connection, result integration.Result) (*patchbay.Connection, error) {
 	state := patchbay.ConnectionDegraded
-	switch {
-	case result.Verdict == patchbay.VerdictAuthExpired,
-		result.Type == patchbay.CodeUserConfigurationError && (result.Code == 401 || result.Code == 403):
+	if result.Verdict == patchbay.VerdictAuthExpired || result.Type == patchbay.CodeUserConfigurationError && (result.Code == 401 || result.Code == 403) {
 		state = patchbay.ConnectionNeedsReauth
-	case con.State == patchbay.ConnectionNeedsReauth:
-		state = con.State // what may pass does not make it better
 	}
-	reason := sentence(result.Error)
+	reason, was := sentence(result.Error), con.State
 	saved, err := s.amend(ctx, con, func(next *patchbay.Connection) {
-		if state != con.State || state == patchbay.ConnectionDegraded {
+		was = next.State
+		if state == patchbay.ConnectionNeedsReauth || next.State != patchbay.ConnectionNeedsReauth { // what may pass does not make it better
 			next.State, next.StateReason = state, reason
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.raise(ctx, con, saved)
+	s.raise(ctx, was, saved)
 	if saved.State == patchbay.ConnectionNeedsReauth {
 		return saved, nil
 	}

@@ -82,7 +82,7 @@ func (p *oauth1Server) verify(r *http.Request, tokenSecret string) (map[string]s
 		}
 	}
 	if err != nil || params["oauth_consumer_key"] != "consumer & co" || params["oauth_signature_method"] != method || p.nonces[params["oauth_nonce"]] {
-		return nil, fmt.Errorf("%v: %v of %s", err, params, base)
+		return nil, fmt.Errorf("%w: %v of %s", errors.Join(errors.New("refused"), err), params, base)
 	}
 	p.nonces[params["oauth_nonce"]] = true
 	return params, nil
@@ -110,7 +110,7 @@ func newOAuth1(t *testing.T, key *rsa.PublicKey) *oauth1Server {
 		defer p.mu.Unlock()
 		params, err := p.verify(r, "")
 		if err != nil || params["oauth_callback"] != testPublic+"/auth/thing/callback" {
-			http.Error(w, fmt.Sprint(err, params), 401)
+			http.Error(w, fmt.Sprint(err, params), http.StatusUnauthorized)
 			return
 		}
 		fmt.Fprint(w, url.Values{"oauth_token": {"temporary"}, "oauth_token_secret": {"temporary-secret"}, "oauth_callback_confirmed": {"true"}}.Encode())
@@ -127,7 +127,7 @@ func newOAuth1(t *testing.T, key *rsa.PublicKey) *oauth1Server {
 		}
 		params, err := p.verify(r, "temporary-secret")
 		if err != nil || params["oauth_token"] != "temporary" || params["oauth_verifier"] != "the-verifier" {
-			http.Error(w, fmt.Sprint(err, params), 401)
+			http.Error(w, fmt.Sprint(err, params), http.StatusUnauthorized)
 			return
 		}
 		fmt.Fprint(w, url.Values{"oauth_token": {"access-token-1"}, "oauth_token_secret": {"access-token-secret"}}.Encode())
@@ -221,9 +221,11 @@ func TestOAuth1Refusals(t *testing.T) {
 		{"denied", nil, patchbay.CodeUserConfigurationError, "access was not granted"},
 		{"", nil, patchbay.CodeUserConfigurationError, "without saying that access was granted"},
 		{"wrong", nil, patchbay.CodeMisconfiguredIntegration, "consumer key and signature (status 401)"},
-		{"the-verifier", func(w http.ResponseWriter) { http.Error(w, "temporary-secret", 503) }, patchbay.CodeServiceError, "status 503"},
+		{"the-verifier", func(w http.ResponseWriter) { http.Error(w, "temporary-secret", http.StatusServiceUnavailable) }, patchbay.CodeServiceError, "status 503"},
 		{"the-verifier", func(w http.ResponseWriter) { fmt.Fprint(w, "oauth_token=access-token-1") }, patchbay.CodeServiceError, "no OAuth 1.0a token"},
-		{"the-verifier", func(w http.ResponseWriter) { http.Redirect(w, httptest.NewRequest("GET", "/", nil), "/elsewhere", 302) }, patchbay.CodeServiceError, "status 302"},
+		{"the-verifier", func(w http.ResponseWriter) {
+			http.Redirect(w, httptest.NewRequest("GET", "/", nil), "/elsewhere", http.StatusFound)
+		}, patchbay.CodeServiceError, "status 302"},
 		{"the-verifier", func(w http.ResponseWriter) { fmt.Fprint(w, strings.Repeat("x", maxAnswer+1)) }, patchbay.CodeServiceError, "too long"},
 	} {
 		p.mu.Lock()

@@ -191,7 +191,7 @@ func (s *Service) refresh(ctx context.Context, fence int64, con *patchbay.Connec
 		s.recovered(con.ID)
 		return saved, nil
 	case next.State == patchbay.ConnectionNeedsReauth:
-		s.raise(ctx, con, saved)
+		s.raise(ctx, con.State, saved)
 		return saved, nil
 	}
 	if con.State != patchbay.ConnectionDegraded {
@@ -315,8 +315,8 @@ func (s *Service) recheck(ctx context.Context, con *patchbay.Connection, refused
 }
 
 // raise tells the world that a connection needs its owner, when it did not before.
-func (s *Service) raise(ctx context.Context, before, now *patchbay.Connection) {
-	if before.State == patchbay.ConnectionNeedsReauth || now.State != patchbay.ConnectionNeedsReauth {
+func (s *Service) raise(ctx context.Context, before patchbay.ConnectionState, now *patchbay.Connection) {
+	if before == patchbay.ConnectionNeedsReauth || now.State != patchbay.ConnectionNeedsReauth {
 		return
 	}
 	s.o.Log.Info("connection: needs its owner", "connection", now.ID, "integration", now.Integration, "reason", now.StateReason)

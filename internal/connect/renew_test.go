@@ -121,7 +121,10 @@ func TestDegraded(t *testing.T) {
 	r := newRig(t, oauth2Thing("thing", p.URL, nil))
 	v := r.connect(ann(), Start{Integration: "thing"}).Connection
 	p.set(func() {
-		p.answer = func(w http.ResponseWriter, _ *http.Request) bool { http.Error(w, "oops", 503); return true }
+		p.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+			http.Error(w, "oops", http.StatusServiceUnavailable)
+			return true
+		}
 	})
 	r.clock.add(time.Hour - 20*time.Second)
 	asked := p.asked
@@ -434,7 +437,7 @@ func TestOtherNodeRefreshes(t *testing.T) {
 	if x, y := <-tokens, <-tokens; x != y || p.refreshed != 1 || p.reused != 0 {
 		t.Errorf("%d refreshes, %d reused, same token: %v", p.refreshed, p.reused, x == y)
 	}
-	// A node that died with the lease is not waited for for ever.
+	// A node that died with the lease is given up on.
 	a.clock.add(time.Hour)
 	p.set(func() { p.answer = nil })
 	if _, _, err := a.store.LeaseConnection(t.Context(), v.ID, a.pace.lease); err != nil {

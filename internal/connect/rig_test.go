@@ -177,7 +177,7 @@ func (p *partnerServer) me(w http.ResponseWriter, r *http.Request) {
 	defer p.mu.Unlock()
 	account, ok := p.good(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 	if !ok {
-		http.Error(w, "no", 401)
+		http.Error(w, "no", http.StatusUnauthorized)
 		return
 	}
 	_, _ = fmt.Fprintf(w, `{"id":%q,"name":"account %s"}`, account, account)

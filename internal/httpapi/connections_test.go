@@ -84,9 +84,9 @@ func TestConnectionRoutes(t *testing.T) {
 
 	acme, web := patchbay.Scope("acme"), patchbay.Scope("acme/repos/web")
 	for query, want := range map[string]connect.ListFilter{
-		"":                                   {Limit: defaultLimit},
-		"?integration=jira&scope=acme":       {Integration: "jira", Scope: &acme, Limit: defaultLimit},
-		"?serving=acme%2Frepos%2Fweb":        {Serving: &web, Limit: defaultLimit},
+		"":                                    {Limit: defaultLimit},
+		"?integration=jira&scope=acme":        {Integration: "jira", Scope: &acme, Limit: defaultLimit},
+		"?serving=acme%2Frepos%2Fweb":         {Serving: &web, Limit: defaultLimit},
 		"?limit=1&cursor=" + idCursor('c', 7): {After: 7, Limit: 1},
 	} {
 		f.connections.list = func(got connect.ListFilter) ([]connect.View, bool, error) {
