@@ -217,7 +217,7 @@ func (a *App) openServices(ctx context.Context) error {
 	a.links = links.New(links.Options{
 		Store: a.store, Engine: a.engine, Integrations: a.integrations, Configs: configs, Log: a.log, Now: a.o.Now, Cell: cell,
 		Catalog: rendering{a.catalog}, Client: client, PublicURL: a.publicURL(), Owns: a.owns(), Raise: a.raise, Connections: a.connections,
-		Kinds: links.Kinds(a.config.ScopeKinds),
+		Kinds: links.Kinds(a.config.ScopeKinds), Heard: a.heard(),
 	})
 	deliveries := deliver.NewService(a.engine, a.links.Revision)
 	a.ingest = ingest.New(ingest.Options{

@@ -142,6 +142,17 @@ func (a *App) owns() func(patchbay.LinkID) bool {
 	return a.member.Owns
 }
 
+// changesHeard is how long a change takes to reach the other nodes, which are notified of it, with some to spare.
+const changesHeard = 250 * time.Millisecond
+
+// heard is how long a change takes to reach the other nodes; 0 when there are none.
+func (a *App) heard() time.Duration {
+	if a.member == nil {
+		return 0
+	}
+	return changesHeard
+}
+
 // report says how busy this node is.
 func (a *App) report() store.NodeReport {
 	l := a.engine.Load()

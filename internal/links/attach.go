@@ -74,6 +74,7 @@ func (s *Service) attachNow(ctx context.Context, id patchbay.LinkID, settle func
 	}
 	done, gone := make(chan *side), make(chan struct{})
 	s.owned.Go(func() {
+		s.beHeard(l)
 		r := s.attach(s.run, l, c)
 		select {
 		case done <- r:
@@ -96,6 +97,19 @@ func (s *Service) attachNow(ctx context.Context, id patchbay.LinkID, settle func
 	}
 	close(gone)
 	return false, nil
+}
+
+// beHeard waits until other nodes know a new link.
+func (s *Service) beHeard(l *patchbay.Link) {
+	if s.o.Heard == 0 || l.State != patchbay.LinkAttaching {
+		return
+	}
+	timer := time.NewTimer(s.o.Heard)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.run.Done():
+	}
 }
 
 // needsNow tells what a request has just changed from what is only to be renewed some day.

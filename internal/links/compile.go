@@ -108,7 +108,7 @@ func (s *Service) compileOptOut(i integration.Integration, def *integration.Defi
 		integration: i, deliver: &deliver.Link{Link: l, Definition: def}, events: &counter{}, keys: &counter{},
 		route: &route.Link{
 			ID: l.ID, Revision: l.Revision, Scope: l.Scope, Reach: l.Reach, Events: l.Events, Slot: l.Slot, Integration: l.Integration,
-			State: patchbay.LinkDisabled, Value: &deliver.Link{Link: l, Definition: def},
+			State: patchbay.LinkDisabled, OptOut: true, Value: &deliver.Link{Link: l, Definition: def},
 		},
 	}
 }

@@ -135,3 +135,66 @@ func TestOthersLinks(t *testing.T) {
 	mine.Store(true)
 	f.until("it is attached", func() bool { return f.state(v.ID) == patchbay.LinkActive })
 }
+
+// TestTwoNodes makes a link at one node and deletes it there; the other one, whose link it is, does the rest.
+func TestTwoNodes(t *testing.T) {
+	var broken atomic.Bool
+	broken.Store(true)
+	h := &hub{
+		attach: func(ctx context.Context, a *integration.Attachment) (*integration.Attached, integration.Result) {
+			if broken.Load() {
+				return nil, integration.Retry("the hub failed with status 500")
+			}
+			return works(ctx, a)
+		},
+		detach: func(context.Context, *integration.Attachment) integration.Result { return integration.Delivered() },
+	}
+	a := newHub(t, t.TempDir(), h, func(o *Options) { o.Owns = func(patchbay.LinkID) bool { return false } })
+	b := &fixture{t: t, db: a.db, engine: &engine{links: map[patchbay.LinkID]*deliver.Link{}}}
+	o := a.o
+	o.Owns, o.Engine = nil, b.engine
+	b.Service = New(o)
+	b.rhythm = hasty
+	if err := b.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Stop(context.Background()) })
+	hear := func(f *fixture, id patchbay.LinkID) func() bool {
+		return func() bool {
+			if err := f.Refresh(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			return f.state(id) == patchbay.LinkActive
+		}
+	}
+	v := a.must(a.create(admin, aHub))
+	if v.State != patchbay.LinkAttaching {
+		t.Fatalf("it is %s", v.State)
+	}
+	target, ok := a.HookTarget(v.ID)
+	if !ok {
+		t.Fatal("it does not receive")
+	}
+	if err := b.Refresh(t.Context(), v.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := b.HookLink("hub", target.Link.Hook.Token.Reveal()); !ok || got.Link.ID != v.ID {
+		t.Error("the other node does not know its hook")
+	}
+	broken.Store(false)
+	b.until("the owner attaches it", hear(b, v.ID))
+	a.until("the first hears of it", hear(a, v.ID))
+	if err := a.Delete(t.Context(), admin, v.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Refresh(t.Context(), v.ID); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the owner takes it down", func() bool { return b.state(v.ID) == "" })
+	if err := a.Refresh(t.Context(), v.ID); err != nil || a.state(v.ID) != "" {
+		t.Errorf("the first still has it: %v", err)
+	}
+	if n := len(h.detachments()); n != 1 {
+		t.Errorf("it was taken down %d times", n)
+	}
+}

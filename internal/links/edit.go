@@ -118,6 +118,9 @@ func (s *Service) editOnce(ctx context.Context, c *access.Caller, id patchbay.Li
 	next.Revision++
 	if c != keeper { // what the keeper notes down is no change of the link
 		next.UpdatedAt = s.now().UTC().Truncate(time.Millisecond)
+		if !next.UpdatedAt.After(current.UpdatedAt) { // a change is told from another one by it
+			next.UpdatedAt = current.UpdatedAt.Add(time.Millisecond)
+		}
 	}
 	made, err := change(&next, def)
 	if errors.Is(err, errUnchanged) {

@@ -10,6 +10,7 @@ import (
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
 	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/route"
 )
 
 // TestInherited lists what is in effect in a scope: its own links, and those from further up, with where they come from.
@@ -84,6 +85,15 @@ func TestOptOut(t *testing.T) {
 		}
 	}
 	check(f)
+	r := f.Match(&route.Event{Event: &patchbay.Event{Type: "a", Scope: "acme/teams/1", Payload: json.RawMessage("{}")}}, nil)
+	if r.Missed {
+		t.Error("the event counts as missed")
+	}
+	for _, x := range f.Explain(&route.Event{Event: &patchbay.Event{Type: "a", Scope: "acme/teams/1", Payload: json.RawMessage("{}")}}, nil) {
+		if x.Link.ID == out.ID && (x.Matched || !strings.Contains(x.Reason, "so that nothing")) || x.Link.ID == up.ID && !strings.Contains(x.Reason, "takes its place") {
+			t.Errorf("explained is %+v", x)
+		}
+	}
 	if again := f.must(f.OptOut(t.Context(), portal, up.ID, "acme/teams/1")); again.ID != out.ID {
 		t.Error("opting out twice makes two links")
 	}

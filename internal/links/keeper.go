@@ -194,7 +194,7 @@ func (s *Service) end(id patchbay.LinkID, failed bool, pause time.Duration) {
 		t.failures++
 		next := s.rhythm.pauses[min(t.failures, len(s.rhythm.pauses))-1]
 		next += time.Duration(float64(next) * 0.2 * (2*rand.Float64() - 1))
-		t.due = s.now().Add(max(next, pause))
+		t.due = s.now().Add(max(next, min(pause, idle)))
 	} else {
 		t.failures = 0
 	}

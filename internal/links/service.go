@@ -53,6 +53,9 @@ type Options struct {
 	// Owns reports whether this node is the one that looks after a link's side at the partner; nil means that it is for
 	// every link.
 	Owns func(patchbay.LinkID) bool
+	// Heard is how long it takes other nodes to hear of a new link: a partner may call back at any of them while the hook
+	// is being registered. 0 where there are none.
+	Heard time.Duration
 	// Raise tells the rest of the system that a link was detached; nil tells nobody.
 	Raise func(ctx context.Context, n deliver.Notice, l *patchbay.Link, short string) error
 	Log   *slog.Logger

@@ -108,6 +108,8 @@ func (x *Explanation) decide(e *Event, deepest *Link) {
 		x.Reason = "the event came from there: it entered through a hook of the same target"
 	case returns(e.Event, l):
 		x.Reason = "the event is about this very link"
+	case l.OptOut:
+		x.Reason = fmt.Sprintf("it is there so that nothing from the slot %q comes to %s", l.Slot, scopeName(l.Scope))
 	case l.State == patchbay.LinkDisabled:
 		x.Reason = "it would match, but it is disabled"
 	default:

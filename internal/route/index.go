@@ -29,6 +29,8 @@ type Link struct {
 	// State decides what a match means. Active and paused links get deliveries; a disabled one only counts as missed,
 	// but takes part in its slot; one that is being attached or detached matches nothing.
 	State patchbay.LinkState
+	// OptOut says of a disabled link that it is only there to take its slot: it misses nothing.
+	OptOut bool
 	// Value is the caller's own.
 	Value any
 }

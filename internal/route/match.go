@@ -173,7 +173,7 @@ func (s *scratch) keepReturning(e *Event, r *Result) {
 		switch {
 		case returns(e.Event, l):
 		case l.State == patchbay.LinkDisabled:
-			r.Missed = true
+			r.Missed = r.Missed || !l.OptOut
 		default:
 			kept = append(kept, l)
 		}
