@@ -96,7 +96,7 @@ func judge(resp *integration.Response) integration.Result {
 
 // header makes the request's header. The three values of Standard Webhooks share one allocation.
 func (s *Settings) header(d *integration.Delivery, contentType string, body []byte) integration.Header {
-	h := make(integration.Header, 0, 4+len(s.fixed))
+	h := make(integration.Header, 0, 5+len(s.fixed))
 	h.Add("Content-Type", contentType)
 
 	var memory [256]byte
@@ -112,6 +112,9 @@ func (s *Settings) header(d *integration.Delivery, contentType string, body []by
 	h.Add("webhook-timestamp", text[idEnd:timeEnd])
 	if timeEnd < len(text) {
 		h.Add("webhook-signature", text[timeEnd:])
+	}
+	if hops := d.Event.Hops; hops > 0 {
+		h.Add("patchbay-hops", strconv.Itoa(hops))
 	}
 	return append(h, s.fixed...)
 }

@@ -313,6 +313,12 @@ func TestHeaders(t *testing.T) {
 	if r.Header.Get("Authorization") != "Bearer token" {
 		t.Errorf("%+v", r.Header)
 	}
+	for hops, want := range map[int]string{0: "", 2: "2"} {
+		r = send(t, `{"url":"http://h.test"}`, func(d *integration.Delivery) { d.Event.Hops = hops })
+		if got := r.Header.Get("patchbay-hops"); got != want {
+			t.Errorf("after %d hops: %q", hops, got)
+		}
+	}
 	long := strings.Repeat("x", maxHeaderValue+1)
 	many := `{"a0":"1"`
 	for i := range maxHeaders {
