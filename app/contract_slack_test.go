@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"slices"
@@ -21,13 +22,58 @@ const slackSecret = "8f742231b10e8888abcd99yyyzzz85a5"
 // workspace plays Slack's Web API for one workspace and one app, as its documentation says.
 type workspace struct {
 	mu      sync.Mutex
+	url     string
 	revoked bool
 	posted  []object
+	hooked  []object
+	asked   url.Values // what the consent was asked for
+	codes   map[string]string
+}
+
+// newWorkspace starts one.
+func newWorkspace(t *testing.T) *workspace {
+	w := &workspace{codes: map[string]string{}}
+	server := httptest.NewServer(http.HandlerFunc(w.serve))
+	t.Cleanup(server.Close)
+	w.url = server.URL
+	return w
+}
+
+// consents plays the pages and addresses that need no token. It reports whether the request was for one of them.
+func (w *workspace) consents(rw http.ResponseWriter, r *http.Request) bool {
+	switch r.URL.Path {
+	case "/oauth/v2/authorize": // the person agrees, and picks #general for the webhook
+		w.asked = r.URL.Query()
+		w.codes["the-code"] = w.asked.Get("redirect_uri")
+		http.Redirect(rw, r, w.asked.Get("redirect_uri")+"?"+url.Values{"code": {"the-code"}, "state": {w.asked.Get("state")}}.Encode(), http.StatusFound)
+	case "/api/oauth.v2.access":
+		id, secret, _ := r.BasicAuth()
+		to, known := w.codes[r.FormValue("code")]
+		delete(w.codes, r.FormValue("code"))
+		if id != "1.2" || secret != "the-secret" || !known || to != r.FormValue("redirect_uri") || r.FormValue("code_verifier") != "" {
+			fmt.Fprint(rw, `{"ok":false,"error":"invalid_code"}`)
+			return true
+		}
+		fmt.Fprintf(rw, `{"ok":true,"access_token":"xoxb-the-bots-token","token_type":"bot","scope":"chat:write,commands,incoming-webhook","bot_user_id":"U0BOT",
+			"app_id":"A0KRD7HC3","team":{"name":"acme","id":"T123ABC456"},"enterprise":null,"authed_user":{"id":"U123ABC456"},
+			"incoming_webhook":{"channel":"#general","channel_id":"C0GENERAL01","configuration_url":"https://acme.slack.com/x","url":"%s/services/T/B/hook"}}`, w.url)
+	case "/services/T/B/hook":
+		var fields object
+		_ = json.NewDecoder(r.Body).Decode(&fields)
+		w.hooked = append(w.hooked, fields)
+		fmt.Fprint(rw, "ok")
+	default:
+		return false
+	}
+	return true
 }
 
 func (w *workspace) serve(rw http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.consents(rw, r) {
+		return
+	}
 	answer := func(fields object) { _ = json.NewEncoder(rw).Encode(fields) }
 	if w.revoked || r.Header.Get("Authorization") != "Bearer xoxb-the-bots-token" {
 		answer(object{"ok": false, "error": "token_revoked"})
@@ -46,10 +92,17 @@ func (w *workspace) serve(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// messages are those that the app posted, hooks those that came through the webhook.
 func (w *workspace) messages() []object {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.posted)
+}
+
+func (w *workspace) hooks() []object {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.hooked)
 }
 
 // fromSlack calls an address as Slack does.
@@ -73,11 +126,9 @@ func slackCommand(team, text string) string {
 
 // A workspace that is connected gets messages in threads, and what people write there comes back as entries.
 func TestSlackBothWays(t *testing.T) {
-	w := &workspace{}
-	p := httptest.NewServer(http.HandlerFunc(w.serve))
-	t.Cleanup(p.Close)
+	w := newWorkspace(t)
 	s := serve(t, func(c *config.Config) {
-		c.Integrations = config.Integrations{"slack": {"signing_secret": slackSecret, "api_url": p.URL + "/api"}}
+		c.Integrations = config.Integrations{"slack": {"signing_secret": slackSecret, "api_url": w.url + "/api"}}
 	})
 	con := s.call("POST", "/v1/connections", `{"integration":"slack","scope":"acme","settings":{"token":"xoxb-the-bots-token"}}`).want(201).json()
 	if con.str("account", "id") != "T123ABC456" || con.str("state") != "active" || con.at("settings") != nil {
@@ -157,4 +208,70 @@ func TestSlackBothWays(t *testing.T) {
 			t.Errorf("the attempt is %v", attempt)
 		}
 	})
+}
+
+// A browser goes through Slack's consent and comes back with a connection, over which a link needs nothing more: it posts through
+// the webhook that the consent made. What the person does in Slack is told to that person too.
+func TestSlackConsent(t *testing.T) {
+	w := newWorkspace(t)
+	s := serve(t, dev, func(c *config.Config) {
+		c.Integrations = config.Integrations{"slack": {
+			"client_id": "1.2", "client_secret": "the-secret", "signing_secret": slackSecret, "api_url": w.url + "/api",
+		}}
+	})
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.http.Jar = jar
+	form := s.call("GET", "/auth/slack?scope=acme&return="+url.QueryEscape("/settings/acme"), "").want(200)
+	if !strings.Contains(string(form.body), "acme") {
+		t.Errorf("the browser comes back to %s", form.body)
+	}
+	if got := w.asked; got.Get("client_id") != "1.2" || got.Get("redirect_uri") != s.url+"/auth/slack/callback" || got.Get("code_challenge") != "" ||
+		!strings.HasPrefix(got.Get("scope"), "incoming-webhook,chat:write,") {
+		t.Errorf("the consent was asked for with %v", got)
+	}
+	all := s.call("GET", "/v1/connections", "").want(200)
+	cons := all.json().objects("data")
+	if len(cons) != 1 || cons[0].str("account", "id") != "T123ABC456" || cons[0].str("scope") != "acme" || strings.Contains(string(all.body), "xoxb") ||
+		strings.Contains(string(all.body), "/services/") {
+		t.Fatalf("the connections are %s", all.body)
+	}
+	con := cons[0].str("id")
+	s.call("PATCH", "/v1/connections/"+con, `{"owner":"u-17","owner_scope":"acme/users/17"}`).want(200)
+
+	link := s.call("POST", "/v1/links", fmt.Sprintf(`{"integration":"slack","scope":"acme/teams/1","events":["run_completion"],"connection":%q,"settings":{"receive":"commands"}}`, con)).want(201).json()
+	if link.str("short_name") != "Slack #general" || link.str("settings", "channel") != "#general" || !strings.HasPrefix(link.str("settings", "url"), "••••") {
+		t.Errorf("the link is %v", link)
+	}
+	chosen := s.call("POST", "/v1/links", fmt.Sprintf(`{"integration":"slack","scope":"acme/teams/2","events":["run_completion"],"connection":%q,"settings":{"channel":"C0123456789"}}`, con)).want(201).json()
+	if chosen.at("settings", "url") != nil {
+		t.Errorf("a link that names its channel got the webhook of another: %v", chosen)
+	}
+	for _, scope := range []string{"acme/teams/1", "acme/teams/2"} {
+		id, _ := s.publish(fmt.Sprintf(`{"event":"run_completion","scope":%q,"payload":{"run":{"id":7,"result":"passed"}}}`, scope))
+		if d := s.delivered(id).objects("deliveries"); len(d) != 1 || d[0].str("state") != "succeeded" {
+			t.Errorf("%s: %v", scope, d)
+		}
+	}
+	if hooks, posts := w.hooks(), w.messages(); len(hooks) != 1 || len(posts) != 1 {
+		t.Errorf("%d messages came through the webhook and %d as the app, want one each", len(hooks), len(posts))
+	}
+
+	s.fromSlack("/integrations/slack/hook", "application/x-www-form-urlencoded", slackCommand("T123ABC456", "Fixed the login")).want(200)
+	var entry object
+	eventually(t, func() bool {
+		found := s.call("GET", "/v1/events?type=entry.created", "").want(200).json().objects("data")
+		if len(found) > 0 {
+			entry = s.call("GET", "/v1/events/"+found[0].str("id"), "").want(200).json()
+		}
+		return entry != nil
+	}, func() string { return "no entry came of the command" })
+	if also, _ := entry.at("also").([]any); entry.str("scope") != "acme/teams/1" || len(also) != 1 || also[0] != "acme/users/17" {
+		t.Errorf("the entry is %v", entry)
+	}
+
+	s.call("DELETE", "/v1/links/"+link.str("id"), "").want(204)
+	s.call("DELETE", "/v1/links/"+chosen.str("id"), "").want(204)
 }
