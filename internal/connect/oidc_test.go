@@ -13,6 +13,8 @@ import (
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
 	"github.com/patchbay/patchbay/internal/nodetest"
+	"github.com/patchbay/patchbay/internal/pgtest"
+	"github.com/patchbay/patchbay/internal/store/postgres"
 )
 
 // oidcThing is an integration of the strict authorization server.
@@ -189,13 +191,23 @@ func TestStrictServer(t *testing.T) {
 	}
 }
 
-// Two nodes renew one token a thousand times at oidc-provider.
+// Two nodes at one PostgreSQL renew one token a thousand times at oidc-provider.
 func TestThousandRefreshesAtStrictServer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a while")
 	}
 	base := startOIDC(t, "thing", "3600")
-	a := newRig(t, oidcThing("thing", base, nil))
+	url := pgtest.Shared(t).Database(t)
+	c := &clock{at: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)}
+	node := func(name string) *rig {
+		db, err := postgres.Open(t.Context(), postgres.Options{URL: url, Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = db.Close() })
+		return rigAt(t, db, c, oidcThing("thing", base, nil))
+	}
+	a := node("a")
 	to, err := a.Begin(t.Context(), ann(), Start{Integration: "thing"})
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +217,7 @@ func TestThousandRefreshesAtStrictServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := f.Connection.ID
-	b := rigAt(t, a.store, a.clock, oidcThing("thing", base, nil))
+	b := node("b")
 	began := a.stored(id).Revision
 	const n = 1000
 	hammer(t, id, []*Service{a.Service, b.Service}, func() int {

@@ -289,7 +289,7 @@ func (l *logged) String() string {
 type rig struct {
 	*Service
 	t       *testing.T
-	store   *sqlite.Store
+	store   Store
 	client  *outbound.Client
 	log     *logged
 	clock   *clock
@@ -338,7 +338,7 @@ func newRig(t *testing.T, things ...integration.Integration) *rig {
 }
 
 // rigAt is another node at the same database.
-func rigAt(t *testing.T, db *sqlite.Store, c *clock, things ...integration.Integration) *rig {
+func rigAt(t *testing.T, db Store, c *clock, things ...integration.Integration) *rig {
 	t.Helper()
 	r := &rig{t: t, store: db, log: &logged{}, clock: c, uses: map[patchbay.ConnectionID][]Use{}}
 	r.client = outbound.New(outbound.Options{Guard: outbound.Guard{AllowLoopback: true}, Version: "test"})
