@@ -50,7 +50,7 @@ func (a *account) welcome(server, data string) {
 	c.Printf("\n  %s\n", c.Paint(console.Bold, "Patchbay demo"))
 	c.Printf("  %s\n\n", c.Paint(console.Dim, "Development mode. The partners are stand-ins; nothing leaves this machine."))
 	for _, row := range [][2]string{
-		{"API", server + "/v1"}, {"Its documentation", server + "/docs"}, {"Catalog", server + "/events"}, {"Integrations", server + "/integrations"},
+		{"Pages", server + "/"}, {"A team's page", server + "/settings/initech/teams/eng"}, {"API", server + "/v1"}, {"Its documentation", server + "/docs"}, {"Catalog", server + "/events"}, {"Integrations", server + "/integrations"},
 		{"What failed", server + "/v1/deliveries?state=failed"}, {"Metrics", server + "/metrics"}, {"Data", data},
 	} {
 		c.Printf("  %s %s\n", c.Paint(console.Dim, console.Pad(row[0], 18)), c.Paint(console.Cyan, row[1]))
@@ -65,12 +65,16 @@ func (a *account) introduce(r *role, l *client.Link) {
 	for i, e := range r.events {
 		events[i] = string(e)
 	}
+	what := strings.Join(events, ", ")
+	if what == "" {
+		what = "what happens there"
+	}
 	where := " everywhere"
 	if r.scope != "" {
 		where = " in " + string(r.scope)
 	}
 	a.out.Printf("  %s %s %s\n", console.Pad(r.name, 22), a.out.Paint(console.Dim, console.Pad(r.integration, 16)),
-		console.Clip(strings.Join(events, ", ")+where, max(20, a.out.Width-44)))
+		console.Clip(what+where, max(20, a.out.Width-44)))
 }
 
 func (a *account) begin() {

@@ -52,6 +52,8 @@ func (s *standIns) cast() []role {
 			settings: map[string]any{"url": s.base + "/hooks/warehouse"}, verifies: "/hooks/warehouse"},
 		{name: "Team mail", integration: "email", scope: "initech/teams/eng", events: []patchbay.Pattern{"entry.created"},
 			settings: map[string]any{"to": "team@initech.example"}},
+		{name: "GitHub initech/web", integration: "github", scope: "initech/teams/eng",
+			settings: map[string]any{"repository": repository, "token": "demo-token", "api_url": s.base + "/github"}},
 		{name: "Inbox of what failed", integration: "inbox", events: []patchbay.Pattern{"run_completion", "patchbay.link.*"},
 			filter: "type != 'run_completion' || payload.run.result == 'failed'"},
 		{name: "Flaky contractor", integration: "webhook", scope: "springfield", events: []patchbay.Pattern{"operation*", "reportCreated"},
@@ -72,7 +74,11 @@ func (s *standIns) make(ctx context.Context, api *client.Client, r *role) (*clie
 	if r.settings == nil {
 		settings = json.RawMessage("{}")
 	}
-	in := &client.LinkInput{Integration: &r.integration, Scope: &r.scope, Events: r.events, Settings: settings, Name: &r.name}
+	events := r.events
+	if events == nil {
+		events = []patchbay.Pattern{} // it only receives
+	}
+	in := &client.LinkInput{Integration: &r.integration, Scope: &r.scope, Events: events, Settings: settings, Name: &r.name}
 	if r.reach != "" {
 		in.Reach = &r.reach
 	}

@@ -280,13 +280,23 @@ func (p *player) publish(ctx context.Context) error {
 
 // extra shows one of the things that are not ordinary.
 func (p *player) extra(ctx context.Context, n int) error {
-	switch n % 3 {
+	switch n % 4 {
 	case 0:
-		return p.twice(ctx)
+		return p.pushed(ctx)
 	case 1:
+		return p.twice(ctx)
+	case 2:
 		return p.refused(ctx)
 	}
 	return p.inline(ctx)
+}
+
+// pushed has somebody push to a repository that a link receives from.
+func (p *player) pushed(ctx context.Context) error {
+	who := people[p.world.random.IntN(len(people))]
+	first := p.world.random.IntN(len(dones))
+	p.account.say(console.Magenta, "◂", "GitHub calls: "+who+" pushed to "+repository)
+	return p.partners.forge.push(ctx, who, []string{dones[first], dones[(first+1)%len(dones)]}, p.o.Now())
 }
 
 // twice publishes an event twice under one id, as a host does that did not see the first answer.

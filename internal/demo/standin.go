@@ -36,6 +36,8 @@ type standIns struct {
 	verified atomic.Int64
 	forged   atomic.Int64
 	secrets  sync.Map // path → signing secret
+
+	forge forge
 }
 
 // newStandIns serves on a free port of this machine.
@@ -62,6 +64,7 @@ func newStandIns(ctx context.Context) (*standIns, error) {
 	mux.HandleFunc("POST /jira/rest/api/2/issue", s.issueCreate)
 	mux.HandleFunc("POST /hooks/{name}", s.hook)
 	mux.HandleFunc("POST /flaky/{name}", s.fails)
+	s.forge.routes(mux)
 	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	s.owned.Go(func() { _ = s.server.Serve(l) }) // until close
 	return s, nil
