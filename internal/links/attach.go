@@ -89,7 +89,11 @@ func (s *Service) attachNow(ctx context.Context, id patchbay.LinkID, settle func
 	select {
 	case r := <-done:
 		err := settle(r)
-		s.end(id, r.res.Verdict != patchbay.VerdictDelivered, r.res.RetryAfter)
+		s.end(id, err != nil || r.res.Verdict != patchbay.VerdictDelivered, r.res.RetryAfter)
+		if err != nil && !r.refused() { // the link is there, and the keeper goes on with it
+			s.o.Log.Error("what was set up for a link could not be stored; trying again", "link", id, "error", err)
+			err = nil
+		}
 		return true, err
 	case <-timer.C:
 	case <-ctx.Done():

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
+	"github.com/patchbay/patchbay/internal/store"
+	"github.com/patchbay/patchbay/internal/store/sqlite"
 )
 
 func rejected(text string) integration.Result {
@@ -302,4 +305,61 @@ func TestRenewal(t *testing.T) {
 	if len(seen) < 100 {
 		t.Errorf("a thousand links are renewed within %d different hours", len(seen))
 	}
+}
+
+// forgetful is a store that fails some writes of links.
+type forgetful struct {
+	*sqlite.Store
+	fails func(l *patchbay.Link) bool
+}
+
+func (f forgetful) SaveLink(ctx context.Context, l *patchbay.Link) error {
+	if f.fails(l) {
+		return store.ErrUnavailable
+	}
+	return f.Store.SaveLink(ctx, l)
+}
+
+// TestAttachedAndNotStored keeps a link whose hook was made when that could not be stored, and finds the hook again.
+func TestAttachedAndNotStored(t *testing.T) {
+	hooks := map[string]int{} // by address; the keeper and the request take turns
+	h := &hub{attach: func(_ context.Context, a *integration.Attachment) (*integration.Attached, integration.Result) {
+		if hooks[a.HookURL] == 0 {
+			hooks[a.HookURL] = len(hooks) + 1
+		}
+		return &integration.Attached{State: json.RawMessage(strconv.Itoa(hooks[a.HookURL]))}, integration.Delivered()
+	}}
+	var failures atomic.Int32
+	f := newHub(t, t.TempDir(), h, func(o *Options) {
+		o.Store = forgetful{o.Store.(*sqlite.Store), func(l *patchbay.Link) bool { return l.Attached != nil && failures.Add(1) <= 3 }}
+	})
+	v := f.must(f.create(admin, aHub))
+	if v.State != patchbay.LinkAttaching {
+		t.Errorf("it is %s", v.State)
+	}
+	f.until("it is attached", func() bool { return f.state(v.ID) == patchbay.LinkActive })
+	if a := h.attachments(); len(a) != 4 || len(hooks) != 1 {
+		t.Errorf("after %d tries there are %d hooks", len(a), len(hooks))
+	}
+}
+
+// TestWaitsForTheConnection asks no partner while the connection is known not to work, and goes on soon after it does.
+func TestWaitsForTheConnection(t *testing.T) {
+	a := newAccounts()
+	var tries atomic.Int32
+	h := &hub{attach: func(ctx context.Context, at *integration.Attachment) (*integration.Attached, integration.Result) {
+		if tries.Add(1) == 1 {
+			a.change(func(a *accounts) { a.con.State = patchbay.ConnectionNeedsReauth })
+			return nil, integration.Retry("not now")
+		}
+		return works(ctx, at)
+	}}
+	f := newHub(t, t.TempDir(), h, a.option)
+	v := f.must(f.create(admin, `{"integration":"hub","scope":"acme","connection":"`+anAccount.String()+`","settings":{}}`))
+	time.Sleep(100 * time.Millisecond)
+	if n := tries.Load(); n != 1 || f.state(v.ID) != patchbay.LinkAttaching {
+		t.Errorf("it was tried %d times and is %s", n, f.state(v.ID))
+	}
+	a.change(func(a *accounts) { a.con.State = patchbay.ConnectionActive })
+	f.until("it is attached", func() bool { return f.state(v.ID) == patchbay.LinkActive })
 }

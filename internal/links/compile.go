@@ -129,10 +129,16 @@ func (c *compiled) purpose(l *patchbay.Link) error {
 	if err := purpose(c.integration, l); err != nil {
 		return err
 	}
-	if len(l.Events) == 0 && !c.receives {
-		if c.deliver.Sender == nil {
-			return patchbay.Invalid("settings", "with these settings the link neither sends nor receives anything")
-		}
+	sends := c.deliver.Sender != nil
+	if says := c.deliver.Definition.Sends; sends && says != nil {
+		sends = says(c.settings)
+	}
+	switch {
+	case !sends && !c.receives:
+		return patchbay.Invalid("settings", "with these settings the link neither sends nor receives anything")
+	case !sends && len(l.Events) > 0:
+		return patchbay.Invalid("events", "with these settings the link sends nothing: leave events out, or say in the settings what is sent")
+	case len(l.Events) == 0 && !c.receives:
 		return noEvents()
 	}
 	return nil

@@ -179,7 +179,8 @@ func (s *Service) begin(id patchbay.LinkID) bool {
 	return true
 }
 
-// end gives a link's task back. failed has it tried again after a pause that grows, and never before pause.
+// end gives a link's task back. failed has it tried again after a pause that grows, and never before pause; a pause without
+// a failure is for what may as well be looked at again soon.
 func (s *Service) end(id patchbay.LinkID, failed bool, pause time.Duration) {
 	s.mu.RLock()
 	l, c := s.stored[id], s.links[id]
@@ -195,6 +196,8 @@ func (s *Service) end(id patchbay.LinkID, failed bool, pause time.Duration) {
 		next := s.rhythm.pauses[min(t.failures, len(s.rhythm.pauses))-1]
 		next += time.Duration(float64(next) * 0.2 * (2*rand.Float64() - 1))
 		t.due = s.now().Add(max(next, min(pause, idle)))
+	} else if pause > 0 {
+		t.failures, t.due = max(t.failures, 1), s.now().Add(pause)
 	} else {
 		t.failures = 0
 	}
@@ -257,7 +260,7 @@ func (s *Service) tend(ctx context.Context, id patchbay.LinkID) {
 		return
 	}
 	if what == toAttach && s.trouble(l) != "" {
-		failed, pause = true, s.rhythm.waiting
+		pause = s.rhythm.waiting
 		return
 	}
 	var err error
