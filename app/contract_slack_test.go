@@ -272,6 +272,18 @@ func TestSlackConsent(t *testing.T) {
 		t.Errorf("the entry is %v", entry)
 	}
 
+	// The workspace takes the app away: the owner hears of it without anything having been sent.
+	w.mu.Lock()
+	w.revoked = true
+	w.mu.Unlock()
+	s.fromSlack("/integrations/slack/hook", "application/json", `{"type":"event_callback","team_id":"T123ABC456","api_app_id":"A0KRD7HC3","event_id":"Ev1","event":{"type":"app_uninstalled"}}`).want(200)
+	s.until("/v1/connections/"+con, "in need of a new consent", func(o object) bool { return o.str("state") == "needs_reauth" })
+	for _, kind := range []string{"slack.app_uninstalled", "patchbay.connection.needs_reauth"} {
+		eventually(t, func() bool {
+			return len(s.call("GET", "/v1/events?type="+kind, "").want(200).json().objects("data")) == 1
+		}, func() string { return "there is no event " + kind })
+	}
+
 	s.call("DELETE", "/v1/links/"+link.str("id"), "").want(204)
 	s.call("DELETE", "/v1/links/"+chosen.str("id"), "").want(204)
 }

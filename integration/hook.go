@@ -93,6 +93,9 @@ type Reading struct {
 	Events []Inbound
 	// Ignored says why there are no events.
 	Ignored string
+	// Ended says that the partner may not take the connection's credentials any more: it is asked about them at once, so
+	// that the owner need not wait for the next delivery to hear of it.
+	Ended bool
 }
 
 // Inbound is one event of a call.

@@ -155,7 +155,7 @@ func (e *envelope) read(p *place) (*integration.Reading, error) {
 			return ignored("only tokens of people were revoked, and the app uses the bot's"), nil
 		}
 	}
-	return &integration.Reading{Events: []integration.Inbound{{
+	return &integration.Reading{Ended: true, Events: []integration.Inbound{{
 		Type: typeUninstalled, OccurredAt: m.occurred(),
 		Payload: encode(uninstalledPayload{Reason: kind, Team: p.team(e.team(), "")}),
 	}}}, nil

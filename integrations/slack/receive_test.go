@@ -278,6 +278,10 @@ func TestMessages(t *testing.T) {
 	if got := read(t, mentions, mention).Events[0]; got.Type != "slack.mention" || got.Entry.Text != `Fixed the **login** \<3 @bob` {
 		t.Errorf("a mention: %+v", got.Entry)
 	}
+	if !read(t, commands, eventOf(`{"type":"app_uninstalled"}`)).Ended || read(t, commands, eventOf(`{"type":"tokens_revoked","tokens":{"oauth":["U1"]}}`)).Ended ||
+		read(t, all, message("")).Ended {
+		t.Error("the connection is doubted without need, or is not")
+	}
 	if got := read(t, commands, eventOf(`{"type":"app_uninstalled"}`)).Events[0]; got.Type != "slack.app_uninstalled" ||
 		string(got.Payload) != `{"reason":"app_uninstalled","team":{"id":"T123ABC456","name":"acme"}}` || got.OccurredAt.Unix() != 1355517523 {
 		t.Errorf("%+v %s", got, got.Payload)

@@ -16,6 +16,18 @@ func (s *Service) Check(ctx context.Context, c *access.Caller, id patchbay.Conne
 	if _, err := s.mine(ctx, c, access.Manage, id); err != nil {
 		return nil, err
 	}
+	return s.check(ctx, id)
+}
+
+// Doubt checks a connection of which a partner says that its credentials may have ended. What came of it is the connection's
+// state.
+func (s *Service) Doubt(ctx context.Context, id patchbay.ConnectionID) {
+	if _, err := s.check(ctx, id); err != nil {
+		s.o.Log.Warn("a connection that may have ended could not be checked", "connection", id, "error", err)
+	}
+}
+
+func (s *Service) check(ctx context.Context, id patchbay.ConnectionID) (*View, error) {
 	con, err := s.current(ctx, id)
 	if err != nil {
 		return nil, err

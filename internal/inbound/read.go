@@ -176,6 +176,9 @@ func common(targets []*Target) patchbay.Scope {
 func (s *Service) readFor(ctx context.Context, receiver integration.Receiver, c *integration.HookCall, h *store.Hook, t *Target, out *outcome) {
 	out.links = append(out.links, t.Link.ID)
 	reading, err := readSafely(ctx, receiver, c)
+	if doubter, ok := s.o.Connections.(Doubter); ok && err == nil && reading != nil && reading.Ended && t.Link.Connection != 0 {
+		doubter.Doubt(ctx, t.Link.Connection)
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		out.later = fmt.Errorf("reading it took longer than %s", readTime)

@@ -61,6 +61,11 @@ type Observer interface {
 	HookRead(integration string, state patchbay.HookState, after time.Duration)
 }
 
+// Doubter is what Connections may be besides: it asks a partner whether credentials are still good.
+type Doubter interface {
+	Doubt(ctx context.Context, id patchbay.ConnectionID)
+}
+
 // Options configure a Service. All but Connections, Configs, Observer, Log, Now, Node and PublicURL are required.
 type Options struct {
 	Store        store.Hooks
