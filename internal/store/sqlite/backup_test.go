@@ -1,7 +1,9 @@
 package sqlite_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/store"
 	"github.com/patchbay/patchbay/internal/store/sqlite"
+	"github.com/patchbay/patchbay/internal/store/storetest"
 )
 
 // TestBackupUnderLoad takes backups while events come in, restores them, and looks for everything that had been
@@ -203,5 +206,55 @@ func TestAnInterruptedBackupLeavesNothing(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(out); len(left) > 0 {
 		t.Errorf("there is %s", left[0].Name())
+	}
+}
+
+// TestBackupsKeepSecrets takes a backup of a database that seals: it needs no key, holds nothing in the open, and what is
+// restored from it opens with the same keys.
+func TestBackupsKeepSecrets(t *testing.T) {
+	ctx, dir, out := context.Background(), t.TempDir(), t.TempDir()
+	keys := storetest.NewKeys()
+	s, err := sqlite.Open(ctx, sqlite.Options{Dir: dir, Sealer: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const secret = "HUSH-HUSH"
+	c := &patchbay.Connection{ID: patchbay.ConnectionID(s.NewID(1)), Revision: 1, Credentials: patchbay.Credentials{Access: secret}}
+	l := &patchbay.Link{ID: patchbay.LinkID(s.NewID(1)), Revision: 1, Settings: json.RawMessage(`{"token":"` + secret + `"}`)}
+	h := &store.Hook{ID: patchbay.HookID(s.NewID(1)), Integration: "github", Body: []byte("called")}
+	_, saved := s.SaveHook(ctx, h)
+	if err := errors.Join(s.SaveConnection(ctx, c), s.SaveLink(ctx, l), saved); err != nil {
+		t.Fatal(err)
+	}
+	file, restored := filepath.Join(out, "backup"), filepath.Join(out, "restored")
+	if _, err := sqlite.Backup(ctx, dir, file, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if raw, err := os.ReadFile(file); err != nil || bytes.Contains(raw, []byte(secret)) {
+		t.Errorf("the backup shows what is secret (%v)", err)
+	}
+	if _, err := sqlite.Restore(ctx, file, restored, nil); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = sqlite.Open(ctx, sqlite.Options{Dir: restored, Sealer: keys}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	connection, err := s.Connection(ctx, c.ID)
+	if err != nil || connection.Credentials.Access != secret {
+		t.Errorf("the connection is %+v, %v", connection, err)
+	}
+	link, err := s.LinkNow(ctx, l.ID)
+	if err != nil || string(link.Settings) != string(l.Settings) {
+		t.Errorf("the link is %+v, %v", link, err)
+	}
+	if hook, err := s.Hook(ctx, h.ID); err != nil || string(hook.Body) != "called" {
+		t.Errorf("the hook is %+v, %v", hook, err)
+	}
+	if id := s.NewID(1); id <= int64(h.ID) {
+		t.Errorf("an identifier is made again: %d after %d", id, h.ID)
 	}
 }
