@@ -241,22 +241,22 @@ func TestHooksInDevelopment(t *testing.T) {
 
 // What was answered becomes events, each once, whenever the process ends.
 func TestHooksSurviveRestarts(t *testing.T) {
-	dir := t.TempDir()
-	there := func(c *config.Config) { c.Data, c.PublicURL = dir, publicURL }
-	s := serve(t, there)
-	key := s.key
+	o := app.Options{Config: config.Config{Data: t.TempDir(), PublicURL: publicURL}}
+	s := start(t, o)
+	key, _ := s.app.AdminKey()
+	s.key = key
 	link, path, _ := s.receive(`{"integration":"incoming","scope":"acme","events":[],"settings":{"id":"body.id"}}`)
 	const calls = 40
 	for i := range calls {
 		s.as(t, "").call("POST", path, fmt.Sprintf(`{"id":%d}`, i)).want(200)
 		if i == calls/2 {
 			s.stop()
-			s = serve(t, there)
+			s = start(t, o)
 			s.key = key
 		}
 	}
 	s.stop()
-	s = serve(t, there)
+	s = start(t, o)
 	s.key = key
 	events := map[string]bool{}
 	s.until("/v1/hooks?limit=250&link="+link, "read", func(o object) bool {
@@ -270,6 +270,33 @@ func TestHooksSurviveRestarts(t *testing.T) {
 		return len(all) == calls && len(events) == calls
 	})
 	if n := len(s.call("GET", "/v1/events?limit=250&type=incoming.received", "").want(200).json().objects("data")); n != calls {
+		t.Errorf("%d calls became %d events", calls, n)
+	}
+}
+
+// A quota holds back what partners bring, and nothing of it is lost.
+func TestHooksAndQuotas(t *testing.T) {
+	s := serve(t, public, func(c *config.Config) { c.Quota.Default = 2 })
+	link, path, _ := s.receive(`{"integration":"incoming","scope":"acme","events":[],"settings":{"id":"body.id"}}`)
+	const calls = 6
+	for i := range calls {
+		s.as(t, "").call("POST", path, fmt.Sprintf(`{"id":%d}`, i)).want(200)
+	}
+	waited := false
+	s.until("/v1/hooks?link="+link, "read", func(o object) bool {
+		done := 0
+		for _, h := range o.objects("data") {
+			if h.str("state") == "done" {
+				done++
+			}
+			waited = waited || h.str("state") == "pending" && strings.Contains(h.str("reason"), "quota")
+		}
+		return done == calls
+	})
+	if !waited {
+		t.Error("nothing said that it waits for the quota")
+	}
+	if n := len(s.call("GET", "/v1/events?type=incoming.received", "").want(200).json().objects("data")); n != calls {
 		t.Errorf("%d calls became %d events", calls, n)
 	}
 }

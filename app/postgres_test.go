@@ -37,6 +37,7 @@ func databaseFor(t *testing.T, data string) patchbay.Secret {
 func TestOnPostgreSQL(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
 		"routed": TestRouted, "fields": TestEventFields, "byte for byte": TestWhatIsAcceptedArrivesByteForByte, "event lists": TestEventLists,
+		"hooks": TestHooksAreShownAndReplayed, "hooks survive restarts": TestHooksSurviveRestarts, "hooks and quotas": TestHooksAndQuotas,
 		"idempotency": TestIdempotency, "concurrent duplicates": TestConcurrentDuplicates, "keys outlive a restart": TestKeysOutliveARestart,
 		"delivery shape": TestDeliveryShape, "verdicts": TestVerdicts, "gone": TestGone, "retries": TestRetries, "schedule": TestSchedule,
 		"pause": TestPause, "cancel": TestCancel, "a slow link": TestASlowLinkCostsTheOthersNothing, "delivery lists": TestDeliveryLists,

@@ -176,6 +176,19 @@ func TestCalls(t *testing.T) {
 			_, err := c.DeleteConnection(ctx, id[patchbay.ConnectionID](t, "con_0123456789abc"), true)
 			return err
 		}, "DELETE", "/v1/connections/con_0123456789abc?force=true", ""},
+		{"Hooks", func(ctx context.Context, c *Client) error {
+			_, err := c.Hooks(ctx, HookFilter{States: []patchbay.HookState{patchbay.HookUnplaced, patchbay.HookFailed}, Integration: "github",
+				Link: id[patchbay.LinkID](t, "lnk_0123456789abc"), Account: "7", Scope: "acme", Paging: Paging{Limit: 5}})
+			return err
+		}, "GET", "/v1/hooks?account=7&integration=github&limit=5&link=lnk_0123456789abc&scope=acme&state=unplaced%2Cfailed", ""},
+		{"Hook", func(ctx context.Context, c *Client) error {
+			_, err := c.Hook(ctx, id[patchbay.HookID](t, "hok_0123456789abc"))
+			return err
+		}, "GET", "/v1/hooks/hok_0123456789abc", ""},
+		{"ReplayHook", func(ctx context.Context, c *Client) error {
+			_, err := c.ReplayHook(ctx, id[patchbay.HookID](t, "hok_0123456789abc"))
+			return err
+		}, "POST", "/v1/hooks/hok_0123456789abc/replay", ""},
 		{"CreatePortal", func(ctx context.Context, c *Client) error {
 			_, err := c.CreatePortal(ctx, &NewPortal{Scope: "acme", User: "ann", TTL: patchbay.Duration(time.Hour)})
 			return err

@@ -94,7 +94,11 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 		key = "" // anybody can name any number of them
 	}
 	s.o.Observer.HookRefused(key, no.reason)
-	s.o.Log.LogAttrs(r.Context(), slog.LevelInfo, "a call of a partner was refused",
+	level := slog.LevelInfo
+	if no.reason == refusedUnknown || no.reason == refusedMethod {
+		level = slog.LevelDebug // whoever looks for addresses must not fill the log
+	}
+	s.o.Log.LogAttrs(r.Context(), level, "a call of a partner was refused",
 		slog.String("integration", key), slog.String("reason", no.reason), slog.Any("error", no.why))
 	no.write(w)
 }
