@@ -172,6 +172,17 @@ func TestGitHubBothWays(t *testing.T) {
 		t.Errorf("the choices are %v", choices)
 	}
 
+	for settings, says := range map[string]string{ // every link has something to do, and does it
+		`"settings":{"repository":"acme/web"},"events":["*"]`:                  "sends nothing",
+		`"settings":{"repository":"acme/web","receive":"none"}`:                "neither sends nor receives",
+		`"settings":{"repository":"acme/web","receive":"none"},"events":[]`:    "neither sends nor receives",
+		`"settings":{"repository":"acme/web","receive":"none","mode":"issue"}`: "at least one pattern",
+	} {
+		no := s.call("POST", "/v1/links", fmt.Sprintf(`{"integration":"github","scope":"acme/teams/1","connection":%q,%s}`, con, settings))
+		if no.refused(400, "invalid_request"); !strings.Contains(string(no.body), says) {
+			t.Errorf("%s: %s", settings, no.body)
+		}
+	}
 	link := s.call("POST", "/v1/links", fmt.Sprintf(`{"integration":"github","scope":"acme/teams/1","events":["*"],"connection":%q,
 		"settings":{"repository":"acme/web","receive":"push,issues","mode":"issue"}}`, con)).want(201).json()
 	if link.str("state") != "active" || link.str("short_name") != "GitHub acme/web" || f.pinged != 200 {

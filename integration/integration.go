@@ -67,6 +67,9 @@ type Definition struct {
 	// Hooked reports whether a link with these settings receives anything; nil means that every link of a Receiver does.
 	// A link that receives may have no event patterns: then it sends nothing.
 	Hooked func(settings any) bool
+	// Sends reports whether a link with these settings sends anything; nil means that every link of a Sender does. A link
+	// that sends nothing has no event patterns.
+	Sends func(settings any) bool
 }
 
 // Sender can send an event.

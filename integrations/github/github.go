@@ -38,6 +38,7 @@ func (*GitHub) Definition() *integration.Definition {
 		Config:   configSpec(),
 		Types:    eventTypes(),
 		Hooked:   func(settings any) bool { return settings.(*Settings).receives() },
+		Sends:    func(settings any) bool { return settings.(*Settings).Mode != ModeNone },
 	}
 }
 
