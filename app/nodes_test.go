@@ -14,6 +14,8 @@ import (
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/app"
+	"github.com/patchbay/patchbay/integration"
+	"github.com/patchbay/patchbay/integrations/all"
 	"github.com/patchbay/patchbay/internal/config"
 	"github.com/patchbay/patchbay/internal/netfault"
 	"github.com/patchbay/patchbay/internal/pgtest"
@@ -32,9 +34,11 @@ type member struct {
 	keys     string // the key file
 	proxy    *netfault.Proxy
 	database patchbay.Secret
+	// also are integrations besides Patchbay's own.
+	also []integration.Integration
 }
 
-func newFleet(t *testing.T, n int) *fleet {
+func newFleet(t *testing.T, n int, also ...integration.Integration) *fleet {
 	t.Helper()
 	database, err := url.Parse(pgtest.Database(t))
 	if err != nil {
@@ -50,7 +54,7 @@ func newFleet(t *testing.T, n int) *fleet {
 		t.Cleanup(proxy.Close)
 		own := *database
 		own.Host = proxy.Address()
-		m := &member{data: t.TempDir(), keys: keys, proxy: proxy, database: patchbay.Secret(own.String())}
+		m := &member{data: t.TempDir(), keys: keys, proxy: proxy, database: patchbay.Secret(own.String()), also: also}
 		m.start(t)
 		f.nodes = append(f.nodes, m)
 	}
@@ -70,8 +74,8 @@ func (m *member) start(t *testing.T) {
 	if m.server != nil {
 		key = m.key
 	}
-	m.server = start(t, app.Options{Config: config.Config{Data: m.data, KeyFile: m.keys}, Version: "1.2.3"}, func(c *config.Config) {
-		c.Database, c.Grace = m.database, config.Duration(5*time.Second)
+	m.server = start(t, app.Options{Config: config.Config{Data: m.data, KeyFile: m.keys}, Version: "1.2.3", Integrations: append(all.Integrations(), m.also...)}, func(c *config.Config) {
+		c.Database, c.Grace, c.PublicURL = m.database, config.Duration(5*time.Second), "https://patchbay.example"
 	})
 	if m.key = key; key == "" {
 		m.key, _ = m.app.AdminKey()
