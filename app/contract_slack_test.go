@@ -87,6 +87,8 @@ func (w *workspace) serve(rw http.ResponseWriter, r *http.Request) {
 		_ = json.NewDecoder(r.Body).Decode(&fields)
 		w.posted = append(w.posted, fields)
 		answer(object{"ok": true, "channel": "C0123456789", "ts": fmt.Sprintf("1503435956.%06d", len(w.posted))})
+	case "/api/conversations.list":
+		answer(object{"ok": true, "channels": []object{{"id": "C0123456789", "name": "develop", "is_member": true}, {"id": "C0GENERAL01", "name": "general"}}})
 	default:
 		answer(object{"ok": false, "error": "unknown_method"})
 	}
@@ -241,6 +243,15 @@ func TestSlackConsent(t *testing.T) {
 	con := cons[0].str("id")
 	s.call("PATCH", "/v1/connections/"+con, `{"owner":"u-17","owner_scope":"acme/users/17"}`).want(200)
 
+	// The form offers the workspace's channels.
+	page := s.call("GET", "/integrations/slack/link?scope=acme/teams/1&connection="+con, "").want(200)
+	if !strings.Contains(string(page.body), "#develop (C0123456789)") || strings.Contains(string(page.body), "xoxb") {
+		t.Errorf("the form does not offer the channels: %s", page.body)
+	}
+	found := s.call("GET", "/v1/integrations/slack/choices/channel?search=gen&connection="+con, "").want(200).json().objects("data")
+	if len(found) != 1 || found[0].str("value") != "#general (C0GENERAL01)" || found[0].str("help") != "the app is not a member" {
+		t.Errorf("the choices are %v", found)
+	}
 	link := s.call("POST", "/v1/links", fmt.Sprintf(`{"integration":"slack","scope":"acme/teams/1","events":["run_completion"],"connection":%q,"settings":{"receive":"commands"}}`, con)).want(201).json()
 	if link.str("short_name") != "Slack #general" || link.str("settings", "channel") != "#general" || !strings.HasPrefix(link.str("settings", "url"), "••••") {
 		t.Errorf("the link is %v", link)
