@@ -137,7 +137,8 @@ A link says in ` + "`receive`" + ` what it takes, and in ` + "`receive_channels`
 | ` + "`mentions`" + ` | those, and ` + "`slack.mention`" + ` |
 | ` + "`messages`" + ` | those, and ` + "`slack.message`" + ` for every message in channels where the app is a member |
 
-All of them get ` + "`slack.app_uninstalled`" + ` when the workspace takes the app or its token away.
+All of them get ` + "`slack.app_uninstalled`" + ` when the workspace takes the app or its token away; the connection says at once
+that it has to be connected again.
 
 ` + "`entries`" + ` says what of it becomes an ` + "`entry.created`" + `. With ` + "`commands`" + `, the default, ` + "`/done Fixed the login`" + ` does;
 ` + "`command_entry`" + ` lists other commands. The author is the Slack user. If that person has connected Slack too, the entry is told
