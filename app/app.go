@@ -228,9 +228,7 @@ func (a *App) openServices(ctx context.Context) error {
 	if a.keys, err = access.NewKeys(ctx, a.store, a.store.NewID, a.o.Now); err != nil {
 		return err
 	}
-	if err := a.openSessions(cell); err != nil {
-		return err
-	}
+	a.openSessions(cell)
 	a.openHooks(configs)
 	a.openJobs(deliveries)
 	a.types = eventtypes.New(a.catalog, a.store)
@@ -239,7 +237,7 @@ func (a *App) openServices(ctx context.Context) error {
 		Access: access.NewAuthenticator(access.AuthenticatorOptions{
 			Keys: a.keys, SigningKey: a.config.SigningKey, Development: a.config.Dev, Now: a.o.Now,
 		}),
-		Stats: a.statsRoutes(), Jobs: a.jobRoutes(), Portals: a.sessions, Hooks: a.hooks, Connections: a.connections,
+		Stats: a.stats, Jobs: a.jobs, Portals: a.sessions, Hooks: a.hooks, Connections: a.connections,
 		Integrations: a.o.Integrations, Stream: a.hub, Metrics: a.metrics, Ready: a.ready, Nodes: a.nodes(), Sealing: a.sealing, Log: a.log,
 		Development: a.config.Dev, CORSOrigins: a.config.CORSOrigin, TrustedProxies: a.config.TrustedProxies,
 		Version: a.o.Version, PublicURL: a.publicURL(), Stopping: a.stopping,

@@ -1,12 +1,10 @@
 package app
 
 import (
-	"errors"
 	"net"
 
 	"github.com/patchbay/patchbay/internal/access"
 	"github.com/patchbay/patchbay/internal/session"
-	"github.com/patchbay/patchbay/internal/store"
 )
 
 // publicURL is where browsers and partners reach this installation: what the operator says, or, on a developer's machine
@@ -23,17 +21,9 @@ func (a *App) publicURL() string {
 }
 
 // openSessions lets browsers in.
-func (a *App) openSessions(cell access.Cell) error {
-	kept, ok := a.store.(interface {
-		store.Sessions
-		NewID(n int) int64
-	})
-	if !ok {
-		return errors.New("this database cannot keep sessions")
-	}
+func (a *App) openSessions(cell access.Cell) {
 	a.sessions = session.New(session.Options{
-		Store: kept, Keys: a.keys, PublicURL: a.publicURL(), Development: a.config.Dev, Frames: a.config.PortalFrames, Now: a.o.Now, Cell: cell,
+		Store: a.store, Keys: a.keys, PublicURL: a.publicURL(), Development: a.config.Dev, Frames: a.config.PortalFrames, Now: a.o.Now, Cell: cell,
 		Theme: session.Theme{Name: a.config.PortalName, Accent: a.config.PortalAccent, Logo: a.config.PortalLogo},
 	})
-	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/patchbay/patchbay/internal/httpapi"
 	"github.com/patchbay/patchbay/internal/obs"
 	"github.com/patchbay/patchbay/internal/stats"
 	"github.com/patchbay/patchbay/internal/store"
@@ -13,22 +12,10 @@ import (
 // openStatistics begins to count. What was counted is handed over after the engine has stopped and before the database
 // is closed.
 func (a *App) openStatistics() {
-	keeps, ok := a.store.(store.Statistics)
-	if !ok {
-		return
-	}
-	a.stats = stats.New(stats.Options{Store: keeps, Live: a.live, ScopeOf: a.engine.Scope, Log: a.log, Now: a.o.Now})
+	a.stats = stats.New(stats.Options{Store: a.store, Live: a.live, ScopeOf: a.engine.Scope, Log: a.log, Now: a.o.Now})
 	a.counting.Store(a.stats)
 	a.stats.Start()
 	a.down.Push("statistics", a.stats.Stop)
-}
-
-// statsRoutes is what answers /v1/stats; nil when nothing is counted.
-func (a *App) statsRoutes() httpapi.Stats {
-	if a.stats == nil {
-		return nil
-	}
-	return a.stats
 }
 
 // committed is told of the database's transactions, also before anything else is there.
@@ -67,9 +54,6 @@ func (a *App) gauges() obs.Gauges {
 			return float64(stats.Queued) + float64(a.engine.Load().Ready)
 		},
 		OldestPending: func() (float64, error) {
-			if a.stats == nil {
-				return 0, nil
-			}
 			at, waits, err := a.stats.OldestWaiting(context.Background())
 			if err != nil || !waits {
 				return 0, err

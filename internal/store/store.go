@@ -30,6 +30,9 @@ type Store interface {
 	Sessions
 	Hooks
 	Sealed
+	Jobs
+	Erasure
+	Statistics
 	Maintenance
 	// Close finishes what was handed to the store and releases the database. It is safe to call twice.
 	Close() error

@@ -12,16 +12,6 @@ import (
 	"github.com/patchbay/patchbay/internal/store"
 )
 
-// erasure returns the store's way to forget; a store that has none skips the test.
-func (e *env) erasure() store.Erasure {
-	e.Helper()
-	x, ok := e.s.(store.Erasure)
-	if !ok {
-		e.t.Skip("this store does not erase")
-	}
-	return x
-}
-
 // telling makes an event that says much, with an attempt over each link that says it again; the last link's failed.
 func (e *env) telling(scope patchbay.Scope, links ...patchbay.LinkID) *store.Acceptance {
 	e.Helper()
@@ -72,7 +62,7 @@ func (e *env) wantSilent(id patchbay.EventID) {
 
 var erasureTests = []test{
 	{"an erased event says nothing, and still counts", func(e *env) {
-		x := e.erasure()
+		x := e.s
 		a := e.telling("acme/repos/1", linkA, linkB)
 		other := e.telling("acme/repos/1", linkA)
 		before, err := e.s.Event(e.ctx, a.Event.ID)
@@ -105,9 +95,9 @@ var erasureTests = []test{
 	{"erasing again keeps the first time", func(e *env) {
 		a := e.telling("acme", linkA)
 		at := e.now()
-		e.must(e.erasure().EraseEvents(e.ctx, []patchbay.EventID{a.Event.ID}, at))
+		e.must(e.s.EraseEvents(e.ctx, []patchbay.EventID{a.Event.ID}, at))
 		e.clock.forward(time.Hour)
-		e.must(e.erasure().EraseEvents(e.ctx, []patchbay.EventID{a.Event.ID}, e.now()))
+		e.must(e.s.EraseEvents(e.ctx, []patchbay.EventID{a.Event.ID}, e.now()))
 		r, err := e.s.Event(e.ctx, a.Event.ID)
 		e.must(err)
 		if !r.Erased.Equal(at) {
@@ -122,7 +112,7 @@ var erasureTests = []test{
 		o := e.outcome(again, 1, 1, patchbay.DeliveryFailed)
 		o.Attempt.Error = "jane@example.com is unknown"
 		e.record(o)
-		e.must(e.erasure().EraseEvents(e.ctx, []patchbay.EventID{a.Event.ID}, e.now()))
+		e.must(e.s.EraseEvents(e.ctx, []patchbay.EventID{a.Event.ID}, e.now()))
 		e.wantSilent(a.Event.ID)
 		e.wantSilent(again.Event.ID)
 		replays, err := e.s.Replays(e.ctx, a.Event.ID)
@@ -134,7 +124,7 @@ var erasureTests = []test{
 		a.Queue = a.Queue[:1] // the other is in memory
 		e.accept(a)
 		next := e.accept(e.held(linkA))
-		e.must(e.erasure().EraseEvents(e.ctx, []patchbay.EventID{a.Event.ID}, e.now()))
+		e.must(e.s.EraseEvents(e.ctx, []patchbay.EventID{a.Event.ID}, e.now()))
 		for range 2 {
 			e.wantState(a, 1, patchbay.DeliveryCancelled)
 			e.wantState(a, 2, patchbay.DeliveryCancelled)
@@ -149,7 +139,7 @@ var erasureTests = []test{
 		a := e.event(linkA)
 		a.Idempotency = &store.Idempotency{Key: key("k"), Body: key("b"), Until: e.now().Add(time.Hour)}
 		e.accept(a)
-		e.must(e.erasure().EraseEvents(e.ctx, []patchbay.EventID{a.Event.ID}, e.now()))
+		e.must(e.s.EraseEvents(e.ctx, []patchbay.EventID{a.Event.ID}, e.now()))
 		found, err := e.s.Remembered(e.ctx, key("k"), e.now())
 		e.must(err)
 		if found == nil || found.Event != a.Event.ID {
@@ -166,7 +156,7 @@ var erasureTests = []test{
 			h.Events, h.Reason = []patchbay.EventID{x.Event.ID}, "of jane@example.com"
 			e.finished(h, patchbay.HookDone)
 		}
-		e.must(e.erasure().EraseEvents(e.ctx, []patchbay.EventID{a.Event.ID}, e.now()))
+		e.must(e.s.EraseEvents(e.ctx, []patchbay.EventID{a.Event.ID}, e.now()))
 		e.crash()
 		hooks, err := e.s.Hooks(e.ctx, store.HookFilter{Limit: 10})
 		e.must(err)
@@ -185,7 +175,6 @@ var erasureTests = []test{
 	}},
 	{"a tenant's connections, sessions and hooks go with it", erasePartners},
 	{"a tenant goes in steps that a crash may interrupt", func(e *env) {
-		e.erasure()
 		const events = 700
 		for range events {
 			a := e.event(linkA)
@@ -196,7 +185,7 @@ var erasureTests = []test{
 		for more := true; more; steps++ {
 			var n int
 			var err error
-			n, more, err = e.erasure().EraseTenant(e.ctx, "acme")
+			n, more, err = e.s.EraseTenant(e.ctx, "acme")
 			e.must(err)
 			removed += n
 			if n > events/2 {
@@ -216,7 +205,7 @@ var erasureTests = []test{
 		e.same("left", len(left), 0)
 	}},
 	{"what came after an erasure was given up goes with the next one", func(e *env) {
-		x := e.erasure()
+		x := e.s
 		accept := func() {
 			a := e.event(linkA)
 			a.Event.Scope = "acme"
@@ -239,12 +228,12 @@ var erasureTests = []test{
 		e.same("left", len(left), 0)
 	}},
 	{"a tenant with a name that is no scope is refused", func(e *env) {
-		if _, _, err := e.erasure().EraseTenant(e.ctx, ""); err == nil {
+		if _, _, err := e.s.EraseTenant(e.ctx, ""); err == nil {
 			e.Error("the whole installation was erased")
 		}
 	}},
 	{"scrubbing may be repeated, and nothing is lost by it", func(e *env) {
-		x := e.erasure()
+		x := e.s
 		a := e.telling("acme", linkA)
 		for range 2 {
 			e.must(x.Scrub(e.ctx))
@@ -255,7 +244,7 @@ var erasureTests = []test{
 		}
 	}},
 	{"after Close", func(e *env) {
-		x := e.erasure()
+		x := e.s
 		e.must(e.s.Close())
 		_, _, err := x.EraseTenant(e.ctx, "acme")
 		for _, err := range []error{err, x.EraseEvents(e.ctx, []patchbay.EventID{1}, e.now())} {
@@ -268,7 +257,7 @@ var erasureTests = []test{
 
 // eraseWholeTenant fills the database with two tenants and erases one.
 func eraseWholeTenant(e *env) {
-	x := e.erasure()
+	x := e.s
 	var gone, stay []*store.Acceptance
 	for i, scope := range []patchbay.Scope{"acme", "acme/x/y", "acmex", "acm", "other", ""} {
 		link := patchbay.LinkID(e.s.NewID(1))
@@ -353,7 +342,7 @@ func erasePartners(e *env) {
 	}
 	for more := true; more; {
 		var err error
-		_, more, err = e.erasure().EraseTenant(e.ctx, "acme")
+		_, more, err = e.s.EraseTenant(e.ctx, "acme")
 		e.must(err)
 	}
 	slices.Sort(want.hooks)

@@ -11,16 +11,6 @@ import (
 	"github.com/patchbay/patchbay/internal/store"
 )
 
-// jobs returns the store's jobs; a store that keeps none skips the test.
-func (e *env) jobs() store.Jobs {
-	e.Helper()
-	j, ok := e.s.(store.Jobs)
-	if !ok {
-		e.t.Skip("this store keeps no jobs")
-	}
-	return j
-}
-
 // job makes a job that waits to be worked on.
 func (e *env) job(action string) *store.Job {
 	return &store.Job{
@@ -32,20 +22,20 @@ func (e *env) job(action string) *store.Job {
 func (e *env) created(action string) *store.Job {
 	e.Helper()
 	j := e.job(action)
-	e.must(e.jobs().CreateJob(e.ctx, j))
+	e.must(e.s.CreateJob(e.ctx, j))
 	return j
 }
 
 func (e *env) claim(runner int64) *store.Job {
 	e.Helper()
-	j, err := e.jobs().ClaimJob(e.ctx, runner, e.now(), e.now().Add(time.Minute))
+	j, err := e.s.ClaimJob(e.ctx, runner, e.now(), e.now().Add(time.Minute))
 	e.must(err)
 	return j
 }
 
 func (e *env) wantJob(want *store.Job) {
 	e.Helper()
-	got, err := e.jobs().Job(e.ctx, want.ID)
+	got, err := e.s.Job(e.ctx, want.ID)
 	e.must(err)
 	e.same("job", got, want)
 }
@@ -65,10 +55,10 @@ var jobTests = []test{
 		e.wantJob(j)
 		e.crash()
 		e.wantJob(j)
-		if err := e.jobs().CreateJob(e.ctx, j); !errors.Is(err, store.ErrConflict) {
+		if err := e.s.CreateJob(e.ctx, j); !errors.Is(err, store.ErrConflict) {
 			e.Errorf("creating it again: got %v, want ErrConflict", err)
 		}
-		if _, err := e.jobs().Job(e.ctx, j.ID+1); !errors.Is(err, store.ErrNotFound) {
+		if _, err := e.s.Job(e.ctx, j.ID+1); !errors.Is(err, store.ErrNotFound) {
 			e.Errorf("a job that does not exist: got %v, want ErrNotFound", err)
 		}
 	}},
@@ -79,7 +69,7 @@ var jobTests = []test{
 		claimed.Filter, claimed.Cursor = json.RawMessage(`{"b":2}`), "cursor"
 		claimed.Total, claimed.Seen, claimed.Changed, claimed.Skipped, claimed.Failed = 5, 4, 3, 2, 1
 		claimed.Error, claimed.UpdatedAt, claimed.RunnerUntil = "é went wrong", e.now(), e.now().Add(time.Minute)
-		cancelling, err := e.jobs().SaveJob(e.ctx, claimed)
+		cancelling, err := e.s.SaveJob(e.ctx, claimed)
 		e.must(err)
 		if cancelling {
 			e.Error("nobody cancelled it")
@@ -88,7 +78,7 @@ var jobTests = []test{
 		e.crash()
 		e.wantJob(claimed)
 		claimed.State, claimed.FinishedAt, claimed.RunnerUntil = store.JobSucceeded, e.now(), time.Time{}
-		_, err = e.jobs().SaveJob(e.ctx, claimed)
+		_, err = e.s.SaveJob(e.ctx, claimed)
 		e.must(err)
 		e.crash()
 		e.wantJob(claimed)
@@ -106,7 +96,7 @@ var jobTests = []test{
 		}
 	}},
 	{"concurrent claims give a job to one", func(e *env) {
-		jobs := e.jobs()
+		jobs := e.s
 		e.created("retry")
 		var mu sync.Mutex
 		claims := 0
@@ -131,7 +121,7 @@ var jobTests = []test{
 		e.created("retry")
 		first := e.claim(1)
 		first.Seen, first.RunnerUntil = 10, e.now().Add(time.Minute)
-		_, err := e.jobs().SaveJob(e.ctx, first)
+		_, err := e.s.SaveJob(e.ctx, first)
 		e.must(err)
 		e.clock.forward(time.Minute)
 		second := e.claim(2)
@@ -139,12 +129,12 @@ var jobTests = []test{
 			e.Fatalf("claimed %+v", second)
 		}
 		first.Seen = 20
-		if _, err := e.jobs().SaveJob(e.ctx, first); !errors.Is(err, store.ErrConflict) {
+		if _, err := e.s.SaveJob(e.ctx, first); !errors.Is(err, store.ErrConflict) {
 			e.Errorf("saving without the lease: got %v, want ErrConflict", err)
 		}
 		e.wantJob(second)
 		second.Seen, second.RunnerUntil = 11, e.now().Add(time.Hour)
-		_, err = e.jobs().SaveJob(e.ctx, second)
+		_, err = e.s.SaveJob(e.ctx, second)
 		e.must(err)
 		e.clock.forward(30 * time.Minute)
 		if j := e.claim(3); j != nil {
@@ -155,7 +145,7 @@ var jobTests = []test{
 		e.created("retry")
 		j := e.claim(1)
 		j.RunnerUntil = time.Time{}
-		_, err := e.jobs().SaveJob(e.ctx, j)
+		_, err := e.s.SaveJob(e.ctx, j)
 		e.must(err)
 		if again := e.claim(2); again == nil || again.ID != j.ID {
 			e.Errorf("claimed %+v", again)
@@ -165,22 +155,22 @@ var jobTests = []test{
 		j := e.created("retry")
 		e.clock.forward(time.Second)
 		for range 2 {
-			e.must(e.jobs().CancelJob(e.ctx, j.ID, e.now()))
+			e.must(e.s.CancelJob(e.ctx, j.ID, e.now()))
 		}
 		j.State, j.Cancelling, j.UpdatedAt, j.FinishedAt = store.JobCancelled, true, e.now(), e.now()
 		e.wantJob(j)
 		if e.claim(1) != nil {
 			e.Error("it can be claimed")
 		}
-		if err := e.jobs().CancelJob(e.ctx, j.ID+1, e.now()); !errors.Is(err, store.ErrNotFound) {
+		if err := e.s.CancelJob(e.ctx, j.ID+1, e.now()); !errors.Is(err, store.ErrNotFound) {
 			e.Errorf("a job that does not exist: got %v, want ErrNotFound", err)
 		}
 	}},
 	{"the runner of a running job learns that it is cancelled", func(e *env) {
 		j := e.created("retry")
 		claimed := e.claim(1)
-		e.must(e.jobs().CancelJob(e.ctx, j.ID, e.now()))
-		cancelling, err := e.jobs().SaveJob(e.ctx, claimed)
+		e.must(e.s.CancelJob(e.ctx, j.ID, e.now()))
+		cancelling, err := e.s.SaveJob(e.ctx, claimed)
 		e.must(err)
 		if !cancelling {
 			e.Error("SaveJob does not say so")
@@ -192,13 +182,13 @@ var jobTests = []test{
 	}},
 	{"an erasure that is cancelled ends with its runner", func(e *env) {
 		j := e.created(store.ActionErase)
-		e.must(e.jobs().CancelJob(e.ctx, j.ID, e.now()))
+		e.must(e.s.CancelJob(e.ctx, j.ID, e.now()))
 		claimed := e.claim(1)
 		if claimed == nil || !claimed.Cancelling {
 			e.Fatalf("claimed %+v", claimed)
 		}
 		claimed.State, claimed.FinishedAt, claimed.Filter = store.JobCancelled, e.now(), json.RawMessage(`{}`)
-		_, err := e.jobs().SaveJob(e.ctx, claimed)
+		_, err := e.s.SaveJob(e.ctx, claimed)
 		e.must(err)
 		e.wantJob(claimed)
 	}},
@@ -206,12 +196,12 @@ var jobTests = []test{
 		e.created("retry")
 		j := e.claim(1)
 		j.State, j.FinishedAt = store.JobFailed, e.now()
-		_, err := e.jobs().SaveJob(e.ctx, j)
+		_, err := e.s.SaveJob(e.ctx, j)
 		e.must(err)
-		if err := e.jobs().CancelJob(e.ctx, j.ID, e.now()); !errors.Is(err, store.ErrConflict) {
+		if err := e.s.CancelJob(e.ctx, j.ID, e.now()); !errors.Is(err, store.ErrConflict) {
 			e.Errorf("cancelling: got %v, want ErrConflict", err)
 		}
-		if _, err := e.jobs().SaveJob(e.ctx, j); !errors.Is(err, store.ErrConflict) {
+		if _, err := e.s.SaveJob(e.ctx, j); !errors.Is(err, store.ErrConflict) {
 			e.Errorf("saving: got %v, want ErrConflict", err)
 		}
 		e.wantJob(j)
@@ -225,10 +215,10 @@ var jobTests = []test{
 		for i, scope := range []patchbay.Scope{"", "acme", "acme/x", "acmex", "other"} {
 			j := e.job([]string{"retry", store.ActionErase}[i%2])
 			j.Scope = scope
-			e.must(e.jobs().CreateJob(e.ctx, j))
+			e.must(e.s.CreateJob(e.ctx, j))
 			all = append(all, j)
 		}
-		e.must(e.jobs().CancelJob(e.ctx, all[4].ID, e.now()))
+		e.must(e.s.CancelJob(e.ctx, all[4].ID, e.now()))
 		for _, c := range []struct {
 			f    store.JobFilter
 			want []int
@@ -245,7 +235,7 @@ var jobTests = []test{
 			if c.f.Limit == 0 {
 				c.f.Limit = 100
 			}
-			got, err := e.jobs().Jobs(e.ctx, c.f)
+			got, err := e.s.Jobs(e.ctx, c.f)
 			e.must(err)
 			var want []patchbay.JobID
 			for _, i := range c.want {
@@ -258,7 +248,7 @@ var jobTests = []test{
 		var ended []patchbay.JobID
 		for range 3 {
 			j := e.created("retry")
-			e.must(e.jobs().CancelJob(e.ctx, j.ID, e.now()))
+			e.must(e.s.CancelJob(e.ctx, j.ID, e.now()))
 			ended = append(ended, j.ID)
 		}
 		open := e.created("retry")
@@ -266,22 +256,22 @@ var jobTests = []test{
 		e.claim(1)
 		j := e.claim(1)
 		j.State, j.FinishedAt = store.JobSucceeded, e.now()
-		_, err := e.jobs().SaveJob(e.ctx, j)
+		_, err := e.s.SaveJob(e.ctx, j)
 		e.must(err)
 		e.clock.forward(time.Hour)
 		late := e.created("retry")
-		e.must(e.jobs().CancelJob(e.ctx, late.ID, e.now()))
-		more, err := e.jobs().PruneJobs(e.ctx, e.now(), 2)
+		e.must(e.s.CancelJob(e.ctx, late.ID, e.now()))
+		more, err := e.s.PruneJobs(e.ctx, e.now(), 2)
 		e.must(err)
 		if !more {
 			e.Error("there is more")
 		}
-		more, err = e.jobs().PruneJobs(e.ctx, e.now(), 2)
+		more, err = e.s.PruneJobs(e.ctx, e.now(), 2)
 		e.must(err)
 		if more {
 			e.Error("there is no more")
 		}
-		left, err := e.jobs().Jobs(e.ctx, store.JobFilter{Limit: 10})
+		left, err := e.s.Jobs(e.ctx, store.JobFilter{Limit: 10})
 		e.must(err)
 		e.same("left of "+fmt.Sprint(ended), jobIDs(left), []patchbay.JobID{late.ID, tomb.ID, open.ID})
 	}},

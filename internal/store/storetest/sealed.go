@@ -198,10 +198,8 @@ var sealedTests = []test{
 		looked, changed, err = e.resealAll(100)
 		e.must(err)
 		e.same("looked at and changed again", []int{looked, changed}, []int{n, 0})
-		if x, ok := e.s.(store.Erasure); ok {
-			e.must(x.Scrub(e.ctx))
-			e.wantStored(false)
-		}
+		e.must(e.s.Scrub(e.ctx))
+		e.wantStored(false)
 		e.crash()
 		h.check(e, true)
 	}},

@@ -14,16 +14,6 @@ import (
 	"github.com/patchbay/patchbay/internal/store"
 )
 
-// statistics returns the store's role.
-func (e *env) statistics() store.Statistics {
-	e.Helper()
-	s, ok := e.s.(store.Statistics)
-	if !ok {
-		e.Fatalf("%T does not implement store.Statistics", e.s)
-	}
-	return s
-}
-
 // randomSamples makes samples of the last hours before now. Link, type and scope are of a few each, so that many meet.
 func (e *env) randomSamples(r *rand.Rand, n int, hours int) []store.Sample {
 	out := make([]store.Sample, n)
@@ -95,7 +85,7 @@ func (e *env) wantSamples(all []store.Sample, steps ...time.Duration) {
 	for _, f := range filters {
 		for _, by := range []string{store.ByNothing, store.ByLink, store.ByType, store.ByScope, store.ByIntegration} {
 			for _, step := range steps {
-				got, err := e.statistics().Samples(e.ctx, f, step, by)
+				got, err := e.s.Samples(e.ctx, f, step, by)
 				e.must(err)
 				if !slices.IsSortedFunc(got, func(a, b store.Sample) int { return a.At.Compare(b.At) }) {
 					e.Errorf("samples by %q in steps of %s are not by time", by, step)
@@ -110,7 +100,7 @@ func (e *env) wantSamples(all []store.Sample, steps ...time.Duration) {
 func (e *env) addInParts(all []store.Sample) {
 	e.Helper()
 	for part := range slices.Chunk(all, 97) {
-		e.must(e.statistics().AddSamples(e.ctx, part))
+		e.must(e.s.AddSamples(e.ctx, part))
 	}
 }
 
@@ -118,7 +108,7 @@ func (e *env) addInParts(all []store.Sample) {
 func (e *env) rollUp(before time.Time) {
 	e.Helper()
 	for range 10_000 {
-		more, err := e.statistics().RollUpSamples(e.ctx, before, 50)
+		more, err := e.s.RollUpSamples(e.ctx, before, 50)
 		e.must(err)
 		if !more {
 			return
@@ -136,10 +126,10 @@ var statisticsTests = []test{
 		e.wantSamples(all, time.Hour)
 	}},
 	{"nothing is nothing", func(e *env) {
-		e.must(e.statistics().AddSamples(e.ctx, nil))
+		e.must(e.s.AddSamples(e.ctx, nil))
 		e.wantSamples(nil, time.Minute)
 		e.rollUp(e.now())
-		more, err := e.statistics().PruneSamples(e.ctx, e.now(), 10)
+		more, err := e.s.PruneSamples(e.ctx, e.now(), 10)
 		e.must(err)
 		if more {
 			e.Error("of nothing there is more to forget")
@@ -147,8 +137,8 @@ var statisticsTests = []test{
 	}},
 	{"a sample within a minute is that minute's", func(e *env) {
 		at := e.now().Add(59*time.Second + 999*time.Millisecond)
-		e.must(e.statistics().AddSamples(e.ctx, []store.Sample{{At: at, Type: "a", Accepted: 1}, {At: e.now(), Type: "a", Accepted: 2}}))
-		got, err := e.statistics().Samples(e.ctx, store.StatFilter{Since: e.now(), Until: e.now().Add(time.Minute)}, time.Minute, "")
+		e.must(e.s.AddSamples(e.ctx, []store.Sample{{At: at, Type: "a", Accepted: 1}, {At: e.now(), Type: "a", Accepted: 2}}))
+		got, err := e.s.Samples(e.ctx, store.StatFilter{Since: e.now(), Until: e.now().Add(time.Minute)}, time.Minute, "")
 		e.must(err)
 		e.same("samples", got, []store.Sample{{At: e.now(), Accepted: 3}})
 	}},
@@ -164,7 +154,7 @@ var statisticsTests = []test{
 		e.crash()
 		e.rollUp(hour)
 		e.wantSamples(all, time.Hour)
-		old, err := e.statistics().Samples(e.ctx, store.StatFilter{Until: hour}, time.Minute, "")
+		old, err := e.s.Samples(e.ctx, store.StatFilter{Until: hour}, time.Minute, "")
 		e.must(err)
 		for _, x := range old {
 			if !x.At.Equal(x.At.Truncate(time.Hour)) {
@@ -180,7 +170,7 @@ var statisticsTests = []test{
 		before, steps := hour.Add(-3*time.Hour), 0
 		for more := true; more; steps++ {
 			var err error
-			more, err = e.statistics().PruneSamples(e.ctx, before, 20)
+			more, err = e.s.PruneSamples(e.ctx, before, 20)
 			e.must(err)
 		}
 		if steps < 3 {
@@ -195,7 +185,7 @@ var statisticsTests = []test{
 			owned.Go(func() {
 				for range 20 {
 					x := store.Sample{At: e.now(), Type: "a", Delivered: 1, Latency: store.Latency{3: 1}}
-					if err := e.statistics().AddSamples(e.ctx, []store.Sample{x, x}); err != nil {
+					if err := e.s.AddSamples(e.ctx, []store.Sample{x, x}); err != nil {
 						e.Error(err)
 					}
 				}
@@ -205,7 +195,7 @@ var statisticsTests = []test{
 		e.wantSamples([]store.Sample{{At: e.now(), Type: "a", Delivered: 320, Latency: store.Latency{3: 320}}}, time.Minute)
 	}},
 	{"a closed store says so", func(e *env) {
-		s := e.statistics()
+		s := e.s
 		e.must(e.s.Close())
 		_, err := s.Samples(e.ctx, store.StatFilter{}, time.Minute, "")
 		e.wantClosed(err, s.AddSamples(e.ctx, []store.Sample{{At: e.now(), Accepted: 1}}))
@@ -223,12 +213,12 @@ var statisticsTests = []test{
 		}
 		second = e.accept(e.held(linkA, linkC))
 		e.accept(e.held(linkA))
-		got, err := e.statistics().OldestWaiting(e.ctx, 10)
+		got, err := e.s.OldestWaiting(e.ctx, 10)
 		e.must(err)
 		e.same("backlogs", got, []store.Backlog{
 			{Link: linkB, Oldest: first.Event.ID, Count: 5}, {Link: linkA, Oldest: second.Event.ID, Count: 2}, {Link: linkC, Oldest: second.Event.ID, Count: 1},
 		})
-		got, err = e.statistics().OldestWaiting(e.ctx, 1)
+		got, err = e.s.OldestWaiting(e.ctx, 1)
 		e.must(err)
 		e.same("the first", got, []store.Backlog{{Link: linkB, Oldest: first.Event.ID, Count: 5}})
 	}},
@@ -236,7 +226,7 @@ var statisticsTests = []test{
 		a := e.accept(e.event(linkA))
 		e.accept(e.held(linkA))
 		e.record(e.retry(a, 1, 1, e.now().Add(time.Hour)))
-		got, err := e.statistics().OldestWaiting(e.ctx, 10)
+		got, err := e.s.OldestWaiting(e.ctx, 10)
 		e.must(err)
 		e.same("backlogs", got, []store.Backlog{{Link: linkA, Oldest: a.Event.ID, Count: 2}})
 	}},
@@ -244,15 +234,15 @@ var statisticsTests = []test{
 		e.accept(e.held(linkA))
 		b, c := e.accept(e.held(linkA)), e.accept(e.held(linkA))
 		e.must(e.s.SaveLane(e.ctx, store.Lane{Link: linkA, DropBefore: delivery(c, 1)}))
-		got, err := e.statistics().OldestWaiting(e.ctx, 10)
+		got, err := e.s.OldestWaiting(e.ctx, 10)
 		e.must(err)
 		e.same("after the drop", got, []store.Backlog{{Link: linkA, Oldest: c.Event.ID, Count: 1}})
 		e.must(e.s.Enqueue(e.ctx, []store.Queued{e.place(b, 1, e.now())}))
-		got, err = e.statistics().OldestWaiting(e.ctx, 10)
+		got, err = e.s.OldestWaiting(e.ctx, 10)
 		e.must(err)
 		e.same("with one put back", got, []store.Backlog{{Link: linkA, Oldest: b.Event.ID, Count: 2}})
 		e.must(e.s.SaveLane(e.ctx, store.Lane{Link: linkA, DropBefore: patchbay.DeliveryID(e.s.NewID(1))}))
-		got, err = e.statistics().OldestWaiting(e.ctx, 10)
+		got, err = e.s.OldestWaiting(e.ctx, 10)
 		e.must(err)
 		e.same("with everything dropped", got, []store.Backlog(nil))
 	}},
