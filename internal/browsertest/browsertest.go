@@ -21,6 +21,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/patchbay/patchbay/internal/nodetest"
 )
@@ -184,6 +185,32 @@ func New(t testing.TB, o Options) *Page {
 	return p
 }
 
+// Frame returns the page in a frame of another site, whose address begins with a prefix, once it is there.
+func Frame(p *Page, prefix string) *Page {
+	p.t.Helper()
+	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+		targets, err := chromedp.Targets(p.ctx)
+		if err != nil {
+			p.t.Fatalf("the browser does not say what it shows: %v", err)
+		}
+		for _, found := range targets {
+			if found.Type != "iframe" || !strings.HasPrefix(found.URL, prefix) {
+				continue
+			}
+			f := &Page{t: p.t, o: p.o, hosts: p.hosts}
+			ctx, end := chromedp.NewContext(p.ctx, chromedp.WithTargetID(found.TargetID), chromedp.WithListener(f.event))
+			p.t.Cleanup(end)
+			f.ctx = ctx
+			if err := chromedp.Do(ctx); err != nil {
+				p.t.Fatalf("the frame cannot be looked into: %v", err)
+			}
+			return f
+		}
+	}
+	p.t.Fatalf("there is no frame with a page of %s", prefix)
+	return nil
+}
+
 // event looks for what a page must not do.
 func (p *Page) event(e any) {
 	switch e := e.(type) {
@@ -286,6 +313,31 @@ func (p *Page) Type(selector, text string) {
 	p.t.Helper()
 	ask(p, chromedp.Evaluate[bool](fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.focus(); e.value = ""; return true })()`, selector)))
 	p.Run(chromedp.SendKeys(chromedp.CSS(selector), text))
+}
+
+// Keys presses keys, wherever the focus is.
+func (p *Page) Keys(keys string) {
+	p.t.Helper()
+	p.Run(chromedp.KeyEvent(keys))
+}
+
+// maxTabs is how often Tab presses the key.
+const maxTabs = 200
+
+// Tab presses the Tab key until what a selector finds has the focus, and its ring can be seen.
+func (p *Page) Tab(selector string) {
+	p.t.Helper()
+	for range maxTabs {
+		p.Run(chromedp.KeyEvent(kb.Tab))
+		switch Ask[string](p, fmt.Sprintf(`(e => !e.matches(%q) ? "" : getComputedStyle(e).outlineStyle)(document.activeElement)`, selector)) {
+		case "":
+		case "none":
+			p.t.Fatalf("%s has the focus, and nothing shows it", selector)
+		default:
+			return
+		}
+	}
+	p.t.Fatalf("at %s: %s cannot be reached with the Tab key", p.Address(), selector)
 }
 
 // Address returns where the page is.

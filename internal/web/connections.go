@@ -151,9 +151,13 @@ func (c *call) auth() error {
 		return c.showKeys(http.StatusOK, p, m, url.Values{}, nil, nil)
 	}
 	if c.r.Header.Get("Sec-Fetch-Dest") == "iframe" { // partners do not let their consent be framed, and are right
-		p.Apart, p.Go = true, c.r.URL.RequestURI()
-	}
-	if c.r.Header.Get("Sec-Fetch-Site") == "cross-site" { // somebody else's page wants this: its visitor has to want it too
+		p.Apart = true
+		token, err := c.o.Sessions.Handoff(c.r.Context(), c.who)
+		if err != nil {
+			return err
+		}
+		p.Go = link("/portal", "next", c.r.URL.RequestURI()) + "#" + token
+	} else if c.r.Header.Get("Sec-Fetch-Site") == "cross-site" { // somebody else's page wants this: its visitor has to want it too
 		p.Go = c.r.URL.RequestURI()
 	}
 	if p.Go != "" {

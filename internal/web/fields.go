@@ -25,8 +25,10 @@ type field struct {
 	Example        string
 	Required       bool
 	Secret         bool
-	Value          string
-	Checked        bool
+	// Locked secrets may not be given by whoever looks.
+	Locked  bool
+	Value   string
+	Checked bool
 	// Kept says that there is a value already, which is not shown; Mask is what may be seen of it.
 	Kept bool
 	Mask string
@@ -90,6 +92,8 @@ type settingsForm struct {
 	drafts map[string]string
 	// connected says that a connection takes the place of what is required without one.
 	connected bool
+	// locked says that whoever looks may give no secrets.
+	locked bool
 	// errors are sentences by paths.
 	errors map[string]string
 }
@@ -182,7 +186,7 @@ func (f *settingsForm) fieldsOf(spec integration.Spec, prefix, path string, stor
 			Name: prefix + set.Key, Path: path + "." + set.Key, Type: set.Type, Title: set.Title, Help: set.Help, Example: set.Example,
 			Required: set.Required && !(set.UnlessConnected && f.connected), Secret: set.Secret, Dynamic: set.Dynamic,
 		}
-		x.ID = elementID(x.Path)
+		x.ID, x.Locked = elementID(x.Path), set.Secret && f.locked
 		x.Error = f.errors[x.Path]
 		was, has := stored[set.Key]
 		switch set.Type {

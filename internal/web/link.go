@@ -130,7 +130,9 @@ func (f *linkForm) save(in links.Input) error {
 		v, err = f.o.Links.Update(ctx, f.who, f.view.ID, in, nil, 0)
 	}
 	if err != nil {
-		return f.show(f.refuse(err))
+		status := f.refuse(err)
+		f.inspect(in)
+		return f.show(status)
 	}
 	n := &note{Kind: "ok", Title: v.ShortName + " was saved."}
 	if f.view == nil {

@@ -171,7 +171,7 @@ func (f *linkForm) stored() map[string]any {
 func (f *linkForm) settingsForm() *settingsForm {
 	return &settingsForm{
 		spec: f.def.Settings, prefix: "s.", sent: f.sent, stored: f.stored(), drafts: f.drafts, connected: f.sent.Get("connection") != "",
-		errors: f.errors,
+		locked: !f.who.May(access.Secrets), errors: f.errors,
 	}
 }
 
@@ -309,11 +309,37 @@ func (f *linkForm) refuse(err error) (status int) {
 			f.general = append(f.general, sentence(d.Path+" "+d.Message))
 		case f.errors[at] == "":
 			f.errors[at] = message
-		default:
+		case at != d.Path:
 			f.errors[at] += " " + message
 		}
 	}
 	return status
+}
+
+// inspect looks for what else is wrong with a form that was refused: the service names the first mistake, a person wants to
+// hear of all of them.
+func (f *linkForm) inspect(in links.Input) {
+	connected := f.sent.Get("connection") != ""
+	if f.view == nil {
+		if _, err := f.def.Settings.Check(in.Settings, integration.CheckOptions{IgnoreUnknown: true, Connected: connected}); err != nil {
+			f.refuse(err)
+		}
+	}
+	given, stored := decode(in.Settings), f.stored()
+	for i := range f.def.Settings {
+		set := &f.def.Settings[i]
+		path := "settings." + set.Key
+		v, sent := given[set.Key]
+		if set.Required && !(set.UnlessConnected && connected) && set.Default == nil && set.Generate == nil && f.errors[path] == "" &&
+			v == nil && (sent || stored[set.Key] == nil) {
+			f.errors[path] = "This is required."
+		}
+	}
+	_, sends := f.i.(integration.Sender)
+	_, receives := f.i.(integration.Receiver)
+	if sends && !receives && len(in.Events) == 0 && f.errors["events"] == "" {
+		f.errors["events"] = "This needs at least one type, or everything."
+	}
 }
 
 // plain shortens what is said of a required setting by its title, which stands above the field anyway.

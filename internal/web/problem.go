@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"path"
 	"strconv"
 
 	"github.com/patchbay/patchbay"
@@ -104,7 +105,7 @@ func (s *Site) unknown(w http.ResponseWriter, r *http.Request) {
 	if who, session, err := s.o.Sessions.Caller(r); err == nil && who != nil && session != nil {
 		c.who, c.session = who, session
 	}
-	if r.URL.Path != "/" {
+	if r.URL.Path == path.Clean(r.URL.Path) || r.URL.Path == "/settings/" {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 			probe := r.Clone(r.Context())
 			probe.Method = method

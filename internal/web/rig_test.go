@@ -141,6 +141,32 @@ func (s *site) signIn(o browsertest.Options) *browsertest.Page {
 	return p
 }
 
+// host is a page of the host product with a portal in a frame.
+type host struct {
+	*httptest.Server
+	shown sync.Map
+}
+
+func newHost(t *testing.T) *host {
+	h := &host{}
+	h.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		address, _ := h.shown.Load("frame")
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, `<!doctype html><html lang="en"><title>Host</title><iframe title="Integrations" src="%s" width="900" height="700"></iframe>`, address)
+	}))
+	t.Cleanup(h.Close)
+	return h
+}
+
+// address is of another site than 127.0.0.1, where the installation is.
+func (h *host) address() string { return strings.Replace(h.URL, "127.0.0.1", "localhost", 1) }
+
+func (h *host) frame(address string) { h.shown.Store("frame", address) }
+
 // tasks is a partner with everything that an integration can have: accounts, projects to choose from, and a setting of
 // every type.
 type tasks struct {

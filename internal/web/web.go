@@ -63,6 +63,8 @@ type Sessions interface {
 	SignOut(w http.ResponseWriter, r *http.Request) error
 	// Exchange begins a portal's session with its one-time token, sets its cookie and returns the page to go to.
 	Exchange(w http.ResponseWriter, r *http.Request, token string) (redirect string, err error)
+	// Handoff makes a one-time token for a second session, with which a portal in a frame goes on in a tab of its own.
+	Handoff(ctx context.Context, c *access.Caller) (token string, err error)
 }
 
 // Options are what the pages show. Links, Catalog and Sessions are required.
@@ -200,7 +202,11 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin")
-	if r.URL.Path != path.Clean(r.URL.Path) && r.URL.Path != "/settings/" {
+	if clean := path.Clean(r.URL.Path); r.URL.Path != clean && r.URL.Path != "/settings/" {
+		if r.Method == http.MethodGet && strings.TrimSuffix(r.URL.Path, "/") == clean {
+			http.Redirect(w, r, clean, http.StatusMovedPermanently)
+			return
+		}
 		s.unknown(w, r)
 		return
 	}

@@ -52,7 +52,7 @@
     body.append(button.name, button.value);
     form.setAttribute("aria-busy", "true");
     try {
-      const answer = await fetch(form.action, {
+      const answer = await fetch(form.getAttribute("action") || location.href, { // form.action is the button of that name
         method: "POST", body, credentials: "same-origin", redirect: "error", headers: { Accept: "text/html" },
       });
       const html = await answer.text();

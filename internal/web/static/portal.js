@@ -10,7 +10,16 @@
     document.getElementById("missing").hidden = false;
     return;
   }
+  const next = new URL(new URLSearchParams(location.search).get("next") ?? "/", location.href);
   history.replaceState(null, "", location.pathname + location.search);
   form.elements.token.value = token;
-  form.submit();
+  // A form may not lead to a partner, not even by way of a redirect (form-action): where that is where one goes next, the
+  // session is begun in the background.
+  if (next.origin !== location.origin || !next.pathname.startsWith("/auth/")) {
+    form.submit();
+    return;
+  }
+  fetch("/portal/exchange", { method: "POST", body: new URLSearchParams({ token }), credentials: "same-origin", redirect: "manual" })
+    .then((answer) => (answer.type === "opaqueredirect" ? location.replace(next.href) : form.submit()))
+    .catch(() => form.submit());
 })();
