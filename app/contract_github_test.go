@@ -31,6 +31,7 @@ type forgeServer struct {
 	hook      object // as it was registered last
 	pinged    int    // how the ping was answered that came while the hook was being registered
 	issues    []object
+	started   []object
 	calls     []string
 }
 
@@ -107,6 +108,9 @@ func (f *forgeServer) repository(call string, body []byte, answer func(int, stri
 	case "POST /issues":
 		f.issues = append(f.issues, decode(f.t, body))
 		answer(201, fmt.Sprintf(`{"number":%d}`, len(f.issues)))
+	case "POST /dispatches":
+		f.started = append(f.started, decode(f.t, body))
+		answer(204, "")
 	default:
 		f.t.Errorf("nobody knows %s", call)
 		answer(404, `{"message":"Not Found"}`)
@@ -282,4 +286,43 @@ func githubOut(t *testing.T, s *server, f *forgeServer) {
 		}
 		return false
 	}, func() string { return "our own issue is not known as ours" })
+}
+
+// Without an app people connect with tokens that they made themselves, and a link can do with one of its own.
+func TestGitHubTokens(t *testing.T) {
+	f := newForgeServer(t)
+	f.token = "ghp_of-mira-lund"
+	s := serve(t)
+	con := s.call("POST", "/v1/connections", fmt.Sprintf(
+		`{"integration":"github","scope":"acme","settings":{"token":"ghp_of-mira-lund","api_url":%q}}`, f.url+"/api/v3")).want(201)
+	if strings.Contains(string(con.body), "ghp_") || con.json().str("account", "name") != "mira-lund" {
+		t.Errorf("the connection is %s", con.body)
+	}
+	id := con.json().str("id")
+	const mode = `"repository":"acme/web","receive":"none","mode":"repository_dispatch"`
+	s.link(fmt.Sprintf(`{"integration":"github","scope":"acme/1","events":["run_test_failure"],"connection":%q,"settings":{%s,"event_type":"connected"}}`, id, mode))
+	own := s.call("POST", "/v1/links", fmt.Sprintf(`{"integration":"github","scope":"acme/1","events":["run_test_failure"],
+		"settings":{%s,"event_type":"own","token":"ghp_of-mira-lund","api_url":%q}}`, mode, f.url+"/api/v3")).want(201)
+	if strings.Contains(string(own.body), "ghp_") {
+		t.Errorf("the link shows its token: %s", own.body)
+	}
+	event := `{"event":"run_test_failure","scope":"acme/1","payload":` + s.example("run_test_failure") + `}`
+	first, _ := s.publish(event)
+	for _, d := range s.delivered(first).objects("deliveries") {
+		if d.str("state") != "succeeded" {
+			t.Errorf("%v", d)
+		}
+	}
+	f.mu.Lock()
+	got := map[string]string{}
+	for _, d := range f.started {
+		got[d.str("event_type")] = d.str("client_payload", "event")
+	}
+	f.token = "ghp_another" // mira has deleted the old one
+	f.mu.Unlock()
+	if fmt.Sprint(got) != "map[connected:run_test_failure own:run_test_failure]" {
+		t.Errorf("it started %v", got)
+	}
+	s.publish(event)
+	s.until("/v1/connections/"+id, "in need of another token", func(o object) bool { return o.str("state") == "needs_reauth" })
 }
