@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/catalog"
 	"github.com/patchbay/patchbay/internal/config"
 	"github.com/patchbay/patchbay/internal/console"
@@ -35,12 +36,12 @@ func (c *catalogCheckCmd) Run(p *program) error {
 	results := make([]checked, 0, len(c.Files)+1)
 	sound := true
 	for _, name := range c.Files {
-		result := checkOne(name, []string{name})
+		result := checkOne(p, name, []string{name})
 		sound = sound && result.OK
 		results = append(results, result)
 	}
 	if sound && len(c.Files) > 1 {
-		if together := checkOne("together", c.Files); !together.OK {
+		if together := checkOne(p, "together", c.Files); !together.OK {
 			sound = false
 			results = append(results, together)
 		}
@@ -64,22 +65,31 @@ func (c *catalogCheckCmd) Run(p *program) error {
 	return nil
 }
 
-func checkOne(name string, files []string) checked {
-	c, err := catalog.Open(catalog.Options{Files: files})
+// inboundTypes are those that the program's integrations bring in: a file may say how they read.
+func (p *program) inboundTypes() []patchbay.EventType {
+	var types []patchbay.EventType
+	for _, i := range p.build.Integrations {
+		types = append(types, i.Definition().Types...)
+	}
+	return types
+}
+
+func checkOne(p *program, name string, files []string) checked {
+	c, err := catalog.Open(catalog.Options{Files: files, Extra: p.inboundTypes()})
 	if err != nil {
 		return checked{Name: name, Error: err.Error()}
 	}
 	out := checked{Name: name, OK: true}
 	for _, t := range c.Types() {
-		if t.Spec().Origin != catalog.OriginBuiltin { // every installation has those
+		if o := t.Spec().Origin; o != catalog.OriginBuiltin && o != catalog.OriginIntegration { // every installation has those
 			out.Types++
 		}
 	}
 	return out
 }
 
-func checkCatalog(_ *program, c *config.Config) finding {
-	opened, err := catalog.Open(catalog.Options{Files: c.Catalog})
+func checkCatalog(p *program, c *config.Config) finding {
+	opened, err := catalog.Open(catalog.Options{Files: c.Catalog, Extra: p.inboundTypes()})
 	if err != nil {
 		return bad("correct the file; \"patchbay catalog check\" checks it alone", "%v", err)
 	}

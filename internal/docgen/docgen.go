@@ -9,13 +9,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
 )
 
 // Integrations returns the page about the integrations.
 func Integrations(all []integration.Integration) []byte {
 	var b bytes.Buffer
-	b.WriteString("# Integrations\n\nWhere events can go.\n\n")
+	b.WriteString("# Integrations\n\nWhere events can go, and where they can come from.\n\n")
 	b.WriteString(IntegrationTable(all))
 	for _, i := range all {
 		d := i.Definition()
@@ -25,6 +26,7 @@ func Integrations(all []integration.Integration) []byte {
 			fmt.Fprintf(&b, "\nThe operator sets below `integrations.%s` in `patchbay.yaml`:\n", d.Key)
 			settings(&b, "Operator's setting", d.Config)
 		}
+		types(&b, d.Types)
 		if docs := strings.TrimSpace(d.Docs); docs != "" {
 			fmt.Fprintf(&b, "\n%s\n", below(docs))
 		}
@@ -41,6 +43,17 @@ func IntegrationTable(all []integration.Integration) string {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", d.Key, cell(d.Title), cell(d.Category), cell(d.Description))
 	}
 	return b.String()
+}
+
+// types writes what an integration's hooks bring in.
+func types(b *bytes.Buffer, all []patchbay.EventType) {
+	if len(all) == 0 {
+		return
+	}
+	b.WriteString("\n| Event that it brings in | | |\n|---|---|---|\n")
+	for i := range all {
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", all[i].Key, cell(all[i].Title), cell(all[i].Description))
+	}
 }
 
 func settings(b *bytes.Buffer, title string, spec integration.Spec) {

@@ -22,7 +22,10 @@ const (
 	findEvery = 5 * time.Second
 	// othersAge is how old a call must be before a node reads what another one has taken in.
 	othersAge = 30 * time.Second
-	// readTime bounds how long reading one call may take.
+	// findSkipped is how much longer the next look may wait for each call that was found and must wait, up to findMost.
+	findSkipped = 10 * time.Millisecond
+	findMost    = time.Minute
+	// readTime bounds how long reading one call for one link may take.
 	readTime = 30 * time.Second
 	// readsMost is how often a call is read before what keeps it from becoming events is taken to last. The pauses between
 	// two tries double from retryFirst to retryMost, which makes about four hours of them.
@@ -164,32 +167,34 @@ func (s *Service) finder(ctx context.Context) {
 		case <-timer.C:
 		case <-s.look:
 		}
-		if err := s.find(ctx); err != nil && ctx.Err() == nil {
+		skipped, err := s.find(ctx)
+		if err != nil && ctx.Err() == nil {
 			s.o.Log.Warn("partners' calls that wait for being read could not be found; trying again in a few seconds", "error", err)
 		}
-		timer.Reset(findEvery)
+		timer.Reset(min(findEvery+time.Duration(skipped)*findSkipped, findMost))
 	}
 }
 
-// find goes through what is pending once, the oldest first, as fast as it is read.
-func (s *Service) find(ctx context.Context) error {
+// find goes through what is pending once, the oldest first, as fast as it is read, and counts what must wait.
+func (s *Service) find(ctx context.Context) (skipped int, err error) {
 	now := s.now()
 	for after := patchbay.HookID(0); ; {
 		page, err := s.o.Store.PendingHooks(ctx, now.Add(time.Millisecond), after, findPage)
 		if err != nil {
-			return err
+			return skipped, err
 		}
 		for i := range page {
 			h := &page[i]
 			after = h.ID
 			if int(int64(h.ID)%patchbay.IDStep) != s.o.Node && now.Sub(h.ReceivedAt) < othersAge || !s.begin(h.ID) {
+				skipped++
 				continue
 			}
 			select {
 			case s.shardOf(h).queue <- h:
 			case <-ctx.Done():
 				s.end(h.ID, time.Time{})
-				return nil
+				return skipped, nil
 			}
 		}
 		if len(page) < findPage {
@@ -201,7 +206,7 @@ func (s *Service) find(ctx context.Context) error {
 			shard.spilled.Store(false)
 		}
 	}
-	return nil
+	return skipped, nil
 }
 
 // pause is how long a call waits after it was read in vain so many times.

@@ -42,8 +42,7 @@ type outcome struct {
 
 // read reads a call and notes what came of it. It returns until when the call must wait when it must be read again.
 func (s *Service) read(ctx context.Context, h *store.Hook) (again time.Time) {
-	reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTime)
-	defer cancel()
+	reading := context.WithoutCancel(ctx) // what has begun is finished: see Stop
 	h.Reads++
 	out := s.understand(reading, h)
 	if out.later != nil {
@@ -65,6 +64,8 @@ func (s *Service) read(ctx context.Context, h *store.Hook) (again time.Time) {
 
 // finish notes what a call came to. When the store cannot, the call is read again, which makes the same events.
 func (s *Service) finish(ctx context.Context, h *store.Hook) bool {
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
 	err := s.o.Store.FinishHook(ctx, h)
 	if err == nil || errors.Is(err, store.ErrNotFound) { // deleted meanwhile
 		return true
@@ -172,8 +173,10 @@ func common(targets []*Target) patchbay.Scope {
 	return scope
 }
 
-// readFor reads a call for one link.
+// readFor reads a call for one link, of which there may be many, each in its own time.
 func (s *Service) readFor(ctx context.Context, receiver integration.Receiver, c *integration.HookCall, h *store.Hook, t *Target, out *outcome) {
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
 	out.links = append(out.links, t.Link.ID)
 	reading, err := readSafely(ctx, receiver, c)
 	if doubter, ok := s.o.Connections.(Doubter); ok && err == nil && reading != nil && reading.Ended && t.Link.Connection != 0 {
