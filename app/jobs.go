@@ -13,7 +13,7 @@ func (a *App) openJobs(deliveries *deliver.Service) {
 	_, shared := a.store.(store.Cluster)
 	a.jobs = jobs.New(jobs.Options{
 		Figures: a.stats.Flush,
-		Store:   a.store, Events: a.ingest, Deliveries: deliveries, Links: a.links, Keys: a.keys, Sealing: a.sealing, Types: a.catalog.Match,
+		Store:   a.store, Events: a.ingest, Deliveries: deliveries, Links: a.links, Keys: a.keys, Connections: a.connections, Sealing: a.sealing, Types: a.catalog.Match,
 		Alone: !shared, Log: a.log, Now: a.o.Now,
 	})
 }

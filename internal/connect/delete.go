@@ -16,6 +16,9 @@ import (
 // revokeTime bounds what a partner is asked while somebody waits for a connection to be deleted.
 const revokeTime = 10 * time.Second
 
+// leaseTries is how often a deletion tries to get the lease: with the pause between two tries that is six seconds.
+const leaseTries = 40
+
 // Delete takes a connection back at the partner as far as that is possible, and removes it. While links use it, it stays,
 // unless force says otherwise.
 func (s *Service) Delete(ctx context.Context, c *access.Caller, id patchbay.ConnectionID, force bool) (*Deleted, error) {
@@ -26,8 +29,7 @@ func (s *Service) Delete(ctx context.Context, c *access.Caller, id patchbay.Conn
 	if uses := s.usedBy([]patchbay.ConnectionID{id})[id]; len(uses) > 0 && !force {
 		return nil, inUse(c, uses, "would stop working: delete them first, or force it")
 	}
-	// The lease keeps a refresh from making tokens that nobody would take back.
-	_, leased, err := s.o.Store.LeaseConnection(ctx, id, s.pace.lease)
+	leased, err := s.leaseToDelete(ctx, id)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		s.forgetGone(id)
@@ -54,6 +56,39 @@ func (s *Service) Delete(ctx context.Context, c *access.Caller, id patchbay.Conn
 	s.forget(id)
 	s.o.Log.Info("connection: deleted", "connection", id, "integration", con.Integration, "revoked", out.Revoked, "notice", out.Notice)
 	return out, nil
+}
+
+// leaseToDelete takes the lease, so that no refresh makes tokens that nobody would take back. One that is under way is
+// waited for, but not for ever.
+func (s *Service) leaseToDelete(ctx context.Context, id patchbay.ConnectionID) (*patchbay.Connection, error) {
+	for tries := 1; ; tries++ {
+		_, leased, err := s.o.Store.LeaseConnection(ctx, id, s.pace.lease)
+		if !errors.Is(err, store.ErrConflict) || tries == leaseTries || ctx.Err() != nil || !s.pause(s.pace.look) {
+			return leased, err
+		}
+	}
+}
+
+// ForgetNext deletes one of a tenant's connections, whatever uses it, because the tenant is to be forgotten. more says that
+// there may be others.
+func (s *Service) ForgetNext(ctx context.Context, tenant string) (more bool, err error) {
+	s.mu.RLock()
+	var next patchbay.ConnectionID
+	for id, e := range s.known {
+		if e.con.Scope.Tenant() == tenant {
+			next = id
+			break
+		}
+	}
+	s.mu.RUnlock()
+	if next == 0 {
+		return false, nil
+	}
+	_, err = s.Delete(ctx, &access.Caller{Permissions: []access.Permission{access.Admin}, Name: "job"}, next, true)
+	if patchbay.CodeOf(err) == patchbay.CodeNotFound {
+		err = nil
+	}
+	return err == nil, err
 }
 
 // revoke takes credentials back at the partner, as far as that is possible.

@@ -3,9 +3,12 @@ package connect
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
@@ -312,5 +315,67 @@ func TestOtherNodeChanges(t *testing.T) {
 	a.connect(ann(), Start{Integration: "thing"})
 	if err := c.Load(t.Context()); err != nil || len(c.ByAccount("thing", "1")) != 1 {
 		t.Errorf("%v", err)
+	}
+}
+
+// A tenant that is forgotten leaves nothing here and no grant at the partner.
+func TestForgetTenant(t *testing.T) {
+	p := newPartner(t)
+	r := newRig(t, oauth2Thing("thing", p.URL, nil))
+	team, other := patchbay.Scope("acme/teams/1"), patchbay.Scope("other")
+	for _, in := range []Start{{Integration: "thing"}, {Integration: "thing", Scope: &team}} {
+		v := r.connect(ann(), in).Connection
+		r.uses[v.ID] = []Use{{Link: 5, Scope: "acme"}}
+	}
+	p.set(func() { p.account = "2" })
+	kept := r.connect(operator(), Start{Integration: "thing", Scope: &other}).Connection
+	for n := 0; ; n++ {
+		more, err := r.ForgetNext(t.Context(), "acme")
+		if err != nil || n > 2 {
+			t.Fatalf("%d: %v", n, err)
+		}
+		if !more {
+			break
+		}
+	}
+	all, _, err := r.List(t.Context(), operator(), ListFilter{Limit: 10})
+	if err != nil || len(all) != 1 || all[0].ID != kept.ID {
+		t.Errorf("%+v %v", all, err)
+	}
+	if len(p.revoked) != 2 { // the last grant's two tokens
+		t.Errorf("%d tokens were revoked", len(p.revoked))
+	}
+	if _, err := r.Use(t.Context(), kept.ID, "other"); err != nil {
+		t.Error(err)
+	}
+}
+
+// Deleting waits for a renewal that is under way, and takes back what that brought.
+func TestDeleteDuringRefresh(t *testing.T) {
+	p := newPartner(t)
+	r := newRig(t, oauth2Thing("thing", p.URL, nil))
+	r.pace.look = time.Millisecond
+	v := r.connect(ann(), Start{Integration: "thing"}).Connection
+	arrived, answer := make(chan struct{}), make(chan struct{})
+	p.set(func() {
+		p.answer = func(http.ResponseWriter, *http.Request) bool { close(arrived); <-answer; return false }
+	})
+	r.clock.add(time.Hour)
+	var running sync.WaitGroup
+	running.Go(func() { _, _ = r.Use(t.Context(), v.ID, "acme") }) // whether it is still in time is not the point
+	<-arrived
+	running.Go(func() {
+		if d, err := r.Delete(t.Context(), ann(), v.ID, false); err != nil || !d.Revoked {
+			t.Errorf("%+v %v", d, err)
+		}
+	})
+	close(answer)
+	running.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for token, f := range p.refreshes {
+		if !f.ended {
+			t.Errorf("the grant of %s lives on", token)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
@@ -193,6 +194,14 @@ func (s *Service) identify(ctx context.Context, p *partner, g *integration.Grant
 	return nil, patchbay.Errorf(code, "%s did not say whose account this is, so nothing was connected: %s", p.title, result.Error)
 }
 
+// maxAccount bounds the identifier of an account, and its name.
+const maxAccount = 255
+
+// isAccount reports whether a text can stand for an account. It is never changed to fit: two accounts must not become one.
+func isAccount(id string) bool {
+	return id != "" && len(id) <= maxAccount && utf8.ValidString(id) && !strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f })
+}
+
 // ask calls Identify. What it returns holds no secrets, and is whole: an account, or a sentence.
 func (s *Service) ask(ctx context.Context, p *partner, g *integration.Grant, secrets []string) (id *integration.Identity, result integration.Result) {
 	env, wire := s.env(p, append(g.Credentials.Secrets(), secrets...))
@@ -211,10 +220,10 @@ func (s *Service) ask(ctx context.Context, p *partner, g *integration.Grant, sec
 	switch {
 	case result.Verdict != patchbay.VerdictDelivered && result.Error == "":
 		result.Error = "it did not say why"
-	case result.Verdict == patchbay.VerdictDelivered && (id == nil || id.Account.ID == ""):
-		result = integration.Misconfigured("the answer names no account")
+	case result.Verdict == patchbay.VerdictDelivered && (id == nil || !isAccount(id.Account.ID)):
+		result = integration.Misconfigured("the answer names no account that can be kept")
 	case result.Verdict == patchbay.VerdictDelivered:
-		id.Account = patchbay.Account{ID: sentence(id.Account.ID), Name: sentence(id.Account.Name), URL: id.Account.URL}
+		id.Account.Name = clipTo(sentence(id.Account.Name), maxAccount)
 		if integration.CheckURL(id.Account.URL) != nil {
 			id.Account.URL = ""
 		}

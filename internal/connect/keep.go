@@ -16,6 +16,9 @@ import (
 // keepTries bounds how often a connection is written anew because it was changed at the same time.
 const keepTries = 10
 
+// maxGrants bounds what is kept of what a partner says that it lets us do.
+const maxGrants = 200
+
 // made is a connection that is to be stored, but for what a stored one of the same account has already.
 type made struct {
 	*patchbay.Connection
@@ -65,6 +68,9 @@ func (s *Service) store(ctx context.Context, p *partner, m *made) (con *patchbay
 	raw, err := store.EncodeCredentials(&m.Credentials)
 	if err != nil {
 		return nil, false, patchbay.Internal("keeping credentials", err)
+	}
+	if len(m.Grants) > maxGrants {
+		m.Grants = m.Grants[:maxGrants]
 	}
 	if len(raw) > patchbay.MaxCredentialBytes || len(m.Data) > patchbay.MaxSettingsBytes {
 		return nil, false, patchbay.Errorf(patchbay.CodeServiceError, "%s gave credentials of more than %d bytes, which is too much to keep", p.title, patchbay.MaxCredentialBytes)

@@ -137,6 +137,10 @@ func TestCheck(t *testing.T) {
 		return &integration.Identity{}, integration.Delivered()
 	}
 	check(patchbay.ConnectionDegraded, "names no account")
+	answer = func(*integration.Grant) (*integration.Identity, integration.Result) {
+		return &integration.Identity{Account: patchbay.Account{ID: "ann@partner\n"}}, integration.Delivered()
+	}
+	check(patchbay.ConnectionDegraded, "names no account")
 	answer = func(*integration.Grant) (*integration.Identity, integration.Result) { return nil, integration.Result{} }
 	check(patchbay.ConnectionDegraded, "did not say why")
 	answer = func(g *integration.Grant) (*integration.Identity, integration.Result) {

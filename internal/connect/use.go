@@ -111,7 +111,10 @@ func (s *Service) Refused(_ context.Context, used *integration.Connected) {
 			return // what is current now is something else
 		}
 		e.refused = mark
-		e.notBefore = time.Time{}
+		// Nothing works until they are renewed, so the long pause of a renewal ahead of time is over.
+		if soon := s.now().Add(s.pace.again); e.notBefore.After(soon) {
+			e.notBefore = soon
+		}
 	}
 }
 

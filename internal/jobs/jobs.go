@@ -67,6 +67,13 @@ type Keys interface {
 	Delete(ctx context.Context, c *access.Caller, id patchbay.KeyID) error
 }
 
+// Connections is what jobs do about identities at partners.
+type Connections interface {
+	// ForgetNext takes one of a tenant's connections back at its partner, as far as that is possible, and deletes it. more
+	// says that there may be others.
+	ForgetNext(ctx context.Context, tenant string) (more bool, err error)
+}
+
 // Store is what of a store jobs need.
 type Store interface {
 	store.Jobs
@@ -84,6 +91,8 @@ type Options struct {
 	Deliveries Deliveries
 	Links      Links
 	Keys       Keys
+	// Connections is nil where there are none.
+	Connections Connections
 	// Sealing seals secrets anew; nil when nothing is sealed.
 	Sealing Sealing
 	// Figures hands over what this process has counted and not stored yet; nil when it counts nothing.

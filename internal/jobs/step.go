@@ -150,6 +150,7 @@ const (
 	phaseClose   = ""        // nothing new is accepted of a tenant; what is being accepted ends
 	phaseLinks   = "links"   // a tenant's links and keys go, and with them what waits for those links
 	phaseQuiet   = "quiet"   // what still waits or is being sent of a tenant ends
+	phaseForget  = "forget"  // its connections are taken back at the partners
 	phaseRemove  = "remove"  // the tenant's events go, or what they say
 	phaseFigures = "figures" // so do figures of the tenant that were only counted in memory
 	phaseBlank   = "blank"   // what was to be forgotten leaves the job itself
@@ -173,6 +174,8 @@ func (s *Service) erase(ctx context.Context, w *work) (result, error) {
 		return result{}, s.eraseLinks(ctx, tenant)
 	case phaseQuiet:
 		return s.quietTenant(ctx, w, tenant)
+	case phaseForget:
+		return result{}, s.forgetConnections(ctx, w, tenant)
 	case phaseRemove:
 		if tenant == "" {
 			return s.eraseEvents(ctx, w)
@@ -257,6 +260,21 @@ func (s *Service) eraseLinks(ctx context.Context, tenant string) error {
 	return nil
 }
 
+// forgetConnections takes the next of a tenant's connections back, which asks its partner, and deletes it.
+func (s *Service) forgetConnections(ctx context.Context, w *work, tenant string) error {
+	more := false
+	if s.o.Connections != nil {
+		var err error
+		if more, err = s.o.Connections.ForgetNext(ctx, tenant); err != nil {
+			return err
+		}
+	}
+	if !more {
+		w.cursor.Phase = phaseRemove
+	}
+	return nil
+}
+
 // quietTenant cancels what waits of a tenant's events, over links above the tenant too, until nothing is left.
 func (s *Service) quietTenant(ctx context.Context, w *work, tenant string) (result, error) {
 	q := w.deliveries(stepSize)
@@ -267,7 +285,7 @@ func (s *Service) quietTenant(ctx context.Context, w *work, tenant string) (resu
 		return result{}, err
 	}
 	if len(waiting) == 0 {
-		w.cursor.Phase = phaseRemove
+		w.cursor.Phase = phaseForget
 		return result{}, nil
 	}
 	c := &access.Caller{Permissions: []access.Permission{access.Admin}, Name: "job"}
