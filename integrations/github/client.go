@@ -42,12 +42,13 @@ func configSpec() integration.Spec {
 	return integration.Spec{
 		{
 			Key: "client_id", Title: "Client ID", Type: integration.TypeString,
-			Help: "Of the OAuth app, or the GitHub App, through which people connect their accounts. Without it they connect with personal access tokens.",
+			Help: "Of the OAuth app, or the GitHub App, through which people connect their accounts. Without it they connect with " +
+				"personal access tokens.",
 		},
 		{Key: "client_secret", Title: "Client secret", Type: integration.TypeString, Secret: true, Help: "Of the same app."},
 		{
-			Key: "url", Title: "Address of GitHub", Type: integration.TypeURL, Check: integration.CheckBaseURL, Target: true, Example: "https://github.example.com",
-			Help: "Of a GitHub Enterprise Server. Without it https://github.com.",
+			Key: "url", Title: "Address of GitHub", Type: integration.TypeURL, Check: integration.CheckBaseURL, Target: true,
+			Example: "https://github.example.com", Help: "Of a GitHub Enterprise Server. Without it https://github.com.",
 		},
 		{
 			Key: "api_url", Title: "Address of its API", Type: integration.TypeURL, Check: integration.CheckBaseURL, Target: true,
@@ -222,11 +223,14 @@ func (a *api) judge(resp *integration.Response) *integration.Result {
 	case status == http.StatusUnauthorized:
 		r = integration.UserError("%s refused the token (401): it is wrong, has expired or was revoked", partner)
 	case status == http.StatusForbidden:
-		r = integration.UserError("%s does not allow this (403): the account lacks a right to the repository, its token lacks a scope, or the organization has to approve the app", partner)
+		r = integration.UserError("%s does not allow this (403): the account lacks a right to the repository, its token lacks a scope, "+
+			"or the organization has to approve the app", partner)
 	case status == http.StatusNotFound: // it does not tell what is not there from what one may not see
-		r = integration.UserError("%s does not find this (404): check the names in the settings, and that the account and its token may see and do this", partner)
+		r = integration.UserError("%s does not find this (404): check the names in the settings, and that the account and its token "+
+			"may see and do this", partner)
 	case status == http.StatusGone: // not the target is gone, but a feature is off
-		r = integration.UserError("%s says that issues are turned off in this repository, or that this issue was deleted (410)", partner)
+		r = integration.UserError("%s says that issues are turned off in this repository, or that this issue was deleted (410)",
+			partner)
 	case status >= 300 && status < 400:
 		r = integration.UserError("%s says that the repository has moved (%d): give its present name", partner, status)
 	}
@@ -273,7 +277,7 @@ type complaint struct {
 	} `json:"errors"`
 }
 
-// complaintOf reads what is said against a request (422), as small letters in one text, and the fields that it is about.
+// complaintOf reads what is said against a request (422), in small letters, and the fields that it is about.
 func complaintOf(resp *integration.Response) (text string, fields []string) {
 	var c complaint
 	if resp == nil || resp.Status != http.StatusUnprocessableEntity || json.Unmarshal(resp.Body, &c) != nil {

@@ -50,8 +50,8 @@ func keySpec(c *config) integration.Spec {
 	return integration.Spec{
 		{
 			Key: keyToken, Title: "Personal access token", Type: integration.TypeString, Required: true, Secret: true,
-			Help: "Made at GitHub under Settings, Developer settings. Classic: with the scopes repo and admin:repo_hook. Fine-grained: for the " +
-				"repositories that links are for, with read and write access to what they do there and to webhooks.",
+			Help: "Made at GitHub under Settings, Developer settings. Classic: with the scopes repo and admin:repo_hook. " +
+				"Fine-grained: for the repositories that links are for, with read and write access to what they do there and to webhooks.",
 		},
 		{
 			Key: "api_url", Title: "Address of the API", Type: integration.TypeURL, Target: true, Check: integration.CheckBaseURL,
@@ -159,19 +159,25 @@ func formAsJSON(resp *integration.Response) []byte {
 func tokenError(code string) error {
 	switch code {
 	case "bad_verification_code":
-		return fmt.Errorf("%s no longer knows this consent, which lasts ten minutes: begin again (%s): %w", partner, code, integration.ErrTokenRefused)
+		return refused("%s no longer knows this consent, which lasts ten minutes: begin again (%s)", partner, code)
 	case "bad_refresh_token":
-		return fmt.Errorf("%s no longer takes the refresh token: connect the account again (%s): %w", partner, code, integration.ErrTokenRefused)
+		return refused("%s no longer takes the refresh token: connect the account again (%s)", partner, code)
 	case "unverified_user_email":
-		return fmt.Errorf("the account's primary e-mail address has to be verified at %s first (%s): %w", partner, code, integration.ErrTokenRefused)
+		return refused("the account's primary e-mail address has to be verified at %s first (%s)", partner, code)
 	case "incorrect_client_credentials":
 		return fmt.Errorf("%s does not know the app: check client_id and client_secret in integrations.github (%s)", partner, code)
 	case "redirect_uri_mismatch":
-		return fmt.Errorf("the app at %s has another callback address: set it to this installation's /auth/github/callback (%s)", partner, code)
+		return fmt.Errorf("the app at %s has another callback address: set it to this installation's /auth/github/callback (%s)",
+			partner, code)
 	case "access_denied":
-		return fmt.Errorf("the consent was refused at %s: %w", partner, integration.ErrTokenRefused)
+		return refused("the consent was refused at %s", partner)
 	}
 	return fmt.Errorf("%s gave no token (%.64q)", partner, code)
+}
+
+// refused says that only another consent helps.
+func refused(format string, args ...any) error {
+	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), integration.ErrTokenRefused)
 }
 
 // Revoke ends the connection's token. It leaves the person's consent to the app alone: with that, GitHub would end the
@@ -186,7 +192,8 @@ func (*GitHub) Revoke(ctx context.Context, con *integration.Connected, env *inte
 		return integration.Delivered() // a personal access token is its owner's to delete
 	}
 	if c.ClientID == "" || c.ClientSecret == "" {
-		return integration.Misconfigured("the token stays valid at %s, because integrations.github has no client_id and client_secret any more", partner)
+		return integration.Misconfigured("the token stays valid at %s, because integrations.github has no client_id and client_secret "+
+			"any more", partner)
 	}
 	token := con.Credentials.Access.Reveal()
 	body, err := json.Marshal(map[string]string{"access_token": token})

@@ -22,7 +22,8 @@ func (r *reader) entries() []integration.Entry {
 	switch {
 	case r.event == "push" && r.s.tells(entryCommits):
 		return r.commits()
-	case r.event == "pull_request" && p.Action == "closed" && p.PullRequest != nil && p.PullRequest.Merged && r.s.tells(entryMerged):
+	case r.event == "pull_request" && p.Action == "closed" && p.PullRequest != nil && p.PullRequest.Merged &&
+		r.s.tells(entryMerged):
 		// The one who wrote it, whoever pressed the button.
 		return r.entry(p.PullRequest, p.PullRequest.User, "Merged", p.PullRequest.Title, p.PullRequest.MergedAt)
 	case r.event == "issues" && p.Action == "closed" && p.Issue != nil && p.Issue.StateReason != "not_planned" &&
@@ -47,7 +48,9 @@ func (r *reader) entry(t *thing, by *user, did, what, at string) []integration.E
 	if t.Number != "" {
 		did += " #" + t.Number.String() + ":"
 	}
-	e := integration.Entry{Text: clip(did + " " + text), OccurredOn: day(at), ExternalID: t.HTMLURL, ExternalURL: t.HTMLURL, Author: r.person(by)}
+	e := integration.Entry{
+		Text: clip(did + " " + text), OccurredOn: day(at), ExternalID: t.HTMLURL, ExternalURL: t.HTMLURL, Author: r.person(by),
+	}
 	if e.ExternalID == "" {
 		e.ExternalID = r.p.Repository.FullName + "/" + r.event + "/" + t.ID.String()
 	}

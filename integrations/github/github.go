@@ -83,11 +83,13 @@ func (*GitHub) Test(ctx context.Context, d *integration.Delivery) integration.Re
 	case s.Mode != ModeNone && repository.Archived:
 		return integration.UserError("%s is archived: nothing can be written there", s.Repository).With(resp)
 	case s.Mode == ModeIssue && repository.HasIssues != nil && !*repository.HasIssues:
-		return integration.UserError("%s has no issues: turn them on in the repository's settings at GitHub, or choose another mode", s.Repository).With(resp)
+		return integration.UserError("%s has no issues: turn them on in the repository's settings at GitHub, or choose another mode",
+			s.Repository).With(resp)
 	case may != nil && s.Mode.pushes() && !may.Push:
 		return integration.UserError("the account may not write to %s, which the mode %s needs", s.Repository, s.Mode).With(resp)
 	case may != nil && s.hooks() && !may.Admin:
-		return integration.UserError("the account does not administer %s, which is needed to register a webhook there", s.Repository).With(resp)
+		return integration.UserError("the account does not administer %s, which is needed to register a webhook there",
+			s.Repository).With(resp)
 	}
 	return integration.Delivered().With(resp)
 }

@@ -123,7 +123,8 @@ func (o *sender) refused(resp *integration.Response, failed *integration.Result)
 	for _, field := range fields {
 		switch field {
 		case "assignees", "assignee":
-			return integration.UserError("%s does not let somebody in assignees be assigned in %s: check assignees", partner, o.s.Repository).With(resp)
+			return integration.UserError("%s does not let somebody in assignees be assigned in %s: check assignees",
+				partner, o.s.Repository).With(resp)
 		case "labels", "label":
 			return integration.UserError("%s does not take a label: check labels", partner).With(resp)
 		}
@@ -179,7 +180,8 @@ func (o *sender) find(ctx context.Context) (*issue, *integration.Result) {
 // gone reports whether an issue is not there any more: deleted, or moved to another repository.
 // https://docs.github.com/en/rest/issues/issues#get-an-issue
 func gone(resp *integration.Response) bool {
-	return resp != nil && (resp.Status == http.StatusNotFound || resp.Status == http.StatusGone || resp.Status == http.StatusMovedPermanently)
+	return resp != nil &&
+		(resp.Status == http.StatusNotFound || resp.Status == http.StatusGone || resp.Status == http.StatusMovedPermanently)
 }
 
 // search looks through the newest issues for the marker of the thread. One that is open comes before those that are not.

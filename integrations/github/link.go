@@ -204,8 +204,8 @@ func hookFailed(s *Settings, resp *integration.Response, failed *integration.Res
 	var r integration.Result
 	switch {
 	case resp.Status == http.StatusNotFound || resp.Status == http.StatusForbidden:
-		r = integration.UserError("%s does not let this account see the webhooks of %s (%d): it must administer the repository, and its token needs admin:repo_hook",
-			partner, s.Repository, resp.Status)
+		r = integration.UserError("%s does not let this account see the webhooks of %s (%d): it must administer the repository, "+
+			"and its token needs admin:repo_hook", partner, s.Repository, resp.Status)
 	case strings.Contains(said, "already exists"):
 		r = integration.Retry("a webhook with this address has just been made on %s", s.Repository)
 	case strings.Contains(said, "reachable") || strings.Contains(said, "localhost"):

@@ -176,7 +176,9 @@ func (r *reader) times() []string {
 	case "pull_request_review":
 		return pick(p.Review, func(t *thing) []string { return []string{t.SubmittedAt} })
 	}
-	for _, about := range []*thing{p.Comment, p.Review, p.WorkflowJob, p.CheckRun, p.WorkflowRun, p.PullRequest, p.Issue, p.Discussion, p.Deployment, p.Alert} {
+	for _, about := range []*thing{
+		p.Comment, p.Review, p.WorkflowJob, p.CheckRun, p.WorkflowRun, p.PullRequest, p.Issue, p.Discussion, p.Deployment, p.Alert,
+	} {
 		if about != nil {
 			return []string{about.UpdatedAt, about.CompletedAt, about.StartedAt, about.CreatedAt}
 		}

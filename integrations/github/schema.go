@@ -30,8 +30,8 @@ func thingOf(key, description string, inside ...property) property {
 
 // account is somebody.
 func account(key, description string) property {
-	return thingOf(key, description, number("id", "The account's number."), text("login", "The account's name."), text("html_url", "The account's page."),
-		text("avatar_url", "The account's picture."), text("type", "User, Organization or Bot."))
+	return thingOf(key, description, number("id", "The account's number."), text("login", "The account's name."),
+		text("html_url", "The account's page."), text("avatar_url", "The account's picture."), text("type", "User, Organization or Bot."))
 }
 
 // numberedThing is an issue or a pull request.
@@ -44,8 +44,8 @@ func numberedThing(key, description string, more ...property) property {
 
 // comment is what somebody wrote below something.
 func comment() property {
-	return thingOf("comment", "The comment.", number("id", "Its number."), text("body", "Its text, in Markdown."), text("html_url", "Where it stands."),
-		account("user", "Who wrote it."))
+	return thingOf("comment", "The comment.", number("id", "Its number."), text("body", "Its text, in Markdown."),
+		text("html_url", "Where it stands."), account("user", "Who wrote it."))
 }
 
 // schema describes a payload: what is told of it must be there, the common keys may be, and others are welcome.
@@ -57,8 +57,8 @@ func schema(about ...property) json.RawMessage {
 		}
 	}
 	properties := append(slices.Clone(about),
-		thingOf("repository", "The repository.", number("id", "Its number."), text("full_name", "Its owner and name."), text("html_url", "Its page."),
-			text("default_branch", "Its main branch."), flag("private", "Whether not everybody sees it.")),
+		thingOf("repository", "The repository.", number("id", "Its number."), text("full_name", "Its owner and name."),
+			text("html_url", "Its page."), text("default_branch", "Its main branch."), flag("private", "Whether not everybody sees it.")),
 		account("sender", "Who did it."))
 	out, err := json.Marshal(map[string]any{"type": "object", "required": required, "properties": describe(properties)})
 	if err != nil {

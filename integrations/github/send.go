@@ -173,7 +173,8 @@ func (o *sender) repositoryDispatch(ctx context.Context) integration.Result {
 		}
 	}
 	if name = markup.Line(name); name == "" || len([]rune(name)) > maxEventType {
-		return integration.Misconfigured("event_type must have between 1 and %d characters, and becomes %.120q with this event", maxEventType, name)
+		return integration.Misconfigured("event_type must have between 1 and %d characters, and becomes %.120q with this event",
+			maxEventType, name)
 	}
 	payload := clientPayload{
 		ID: e.Subject().String(), Event: e.Type, Scope: string(e.Scope), Title: markup.Line(o.m.Title),
@@ -187,8 +188,8 @@ func (o *sender) repositoryDispatch(ctx context.Context) integration.Result {
 		return integration.Unrenderable(err)
 	}
 	if len(raw) > maxClientPayload && o.d.Body == nil {
-		return integration.Misconfigured("the event takes %d bytes, and %s takes less than 64 KiB in a repository_dispatch: give the link a body of its own",
-			len(raw), partner)
+		return integration.Misconfigured("the event takes %d bytes, and %s takes less than 64 KiB in a repository_dispatch: "+
+			"give the link a body of its own", len(raw), partner)
 	}
 	dispatch := struct {
 		EventType     string          `json:"event_type"`
@@ -233,7 +234,8 @@ func (o *sender) workflowDispatch(ctx context.Context) integration.Result {
 	}
 	switch said, _ := complaintOf(resp); {
 	case strings.Contains(said, "unexpected inputs") || strings.Contains(said, "required input"):
-		return integration.UserError("the workflow %s does not take these inputs: check inputs against its workflow_dispatch", o.s.Workflow).With(resp)
+		return integration.UserError("the workflow %s does not take these inputs: check inputs against its workflow_dispatch",
+			o.s.Workflow).With(resp)
 	case strings.Contains(said, "workflow_dispatch"):
 		return integration.UserError("the workflow %s does not run on workflow_dispatch: add that to its file", o.s.Workflow).With(resp)
 	case strings.Contains(said, "no ref found"):

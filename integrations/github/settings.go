@@ -126,7 +126,8 @@ func settingsSpec() integration.Spec {
 		{
 			Key: "api_url", Title: "Address of the API", Type: integration.TypeURL, Target: true, Check: integration.CheckBaseURL,
 			Example: "https://github.example.com/api/v3",
-			Help:    "Where the token is good: of a GitHub Enterprise Server. Without it https://api.github.com, or the operator's. A connection brings its own.",
+			Help: "Where the token is good: of a GitHub Enterprise Server. Without it https://api.github.com, or the operator's. " +
+				"A connection brings its own.",
 		},
 	}...)
 }
@@ -151,7 +152,8 @@ func modeSpec() integration.Spec {
 		},
 		{
 			Key: "note", Title: "Note", Type: integration.TypeText, Example: "cc @acme/on-call",
-			Help: "Modes issue and comment: Markdown that stands below every text, as you write it. Mentions in it notify; those in texts of events do not.",
+			Help: "Modes issue and comment: Markdown that stands below every text, as you write it. Mentions in it notify; those in " +
+				"texts of events do not.",
 		},
 		{
 			Key: "issue", Title: "Issue", Type: integration.TypeString, Check: checkTemplate, Example: "${payload.issue.number}",
@@ -162,16 +164,18 @@ func modeSpec() integration.Spec {
 			Help: "Mode status: the whole hash of the commit. ${payload.…} takes it from the event.",
 		},
 		{
-			Key: "context", Title: "Context", Type: integration.TypeString, Check: checkTemplate, Default: defaultContext, Example: "ci/${payload.job}",
-			Help: "Mode status: what tells this status from those of others. ${payload.…} takes values from the event.",
+			Key: "context", Title: "Context", Type: integration.TypeString, Check: checkTemplate, Default: defaultContext,
+			Example: "ci/${payload.job}",
+			Help:    "Mode status: what tells this status from those of others. ${payload.…} takes values from the event.",
 		},
 		{
 			Key: "event_type", Title: "Event type", Type: integration.TypeString, Check: checkTemplate, Example: "deploy",
 			Help: "Mode repository_dispatch: what workflows listen for, at most 100 characters. Without it, the event's own type.",
 		},
 		{
-			Key: "workflow", Title: "Workflow", Type: integration.TypeString, Dynamic: true, Check: checkWorkflow, Example: "deploy.yml",
-			Help: "Mode workflow_dispatch: the workflow's file name, or its number.",
+			Key: "workflow", Title: "Workflow", Type: integration.TypeString, Dynamic: true, Check: checkWorkflow,
+			Example: "deploy.yml",
+			Help:    "Mode workflow_dispatch: the workflow's file name, or its number.",
 		},
 		{
 			Key: "ref", Title: "Branch or tag", Type: integration.TypeString, Dynamic: true, Check: checkTemplate, Default: "main", Example: "main",

@@ -38,7 +38,8 @@ func parseTemplate(text string) (template, error) {
 		}
 		path := strings.Split(name, ".")
 		if !known(path) {
-			return nil, fmt.Errorf("has the placeholder ${%.64s}, but there are only ${id}, ${type}, ${scope}, ${tenant}, ${occurred_at}, ${payload.…} and ${actor.…}", name)
+			return nil, fmt.Errorf("has the placeholder ${%.64s}, but there are only ${id}, ${type}, ${scope}, ${tenant}, ${occurred_at}, "+
+				"${payload.…} and ${actor.…}", name)
 		}
 		out = append(out, piece{literal: before, name: name, path: path})
 		text = rest

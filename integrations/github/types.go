@@ -3,6 +3,7 @@ package github
 import (
 	"embed"
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync"
 
@@ -17,7 +18,7 @@ var examples embed.FS
 // eventTypes returns the types of the events that come in. What GitHub calls push is github.push.
 // https://docs.github.com/en/webhooks/webhook-events-and-payloads
 var eventTypes = sync.OnceValue(func() []patchbay.EventType {
-	all := append(append(codeTypes(), talkTypes()...), append(runTypes(), otherTypes()...)...)
+	all := slices.Concat(codeTypes(), pullTypes(), talkTypes(), runTypes(), otherTypes())
 	for i := range all {
 		t := &all[i]
 		raw, err := examples.ReadFile("examples/" + t.Key + ".json")
@@ -116,11 +117,10 @@ const pullRequestVerb = `{{if and (eq .payload.action "closed") .payload.pull_re
 // issueVerb does so for an issue.
 const issueVerb = `{{if hassuffix "milestoned" .payload.action}}changed the milestone of{{else}}` + did + `{{end}}`
 
-func talkTypes() []patchbay.EventType {
+// pullTypes are about pull requests.
+func pullTypes() []patchbay.EventType {
 	pullRequest := numberedThing("pull_request", "The pull request.", flag("merged", "Whether it was merged."), flag("draft", "Whether it is a draft."))
-	issue := numberedThing("issue", "The issue.", text("state_reason", "Why it was closed: completed, not_planned, …"))
 	action := text("action", "What happened to it.")
-	about := ` #{{.payload.issue.number}}` + where + `: {{.payload.issue.title}}`
 	pull := ` pull request #{{.payload.pull_request.number}}` + where + `: {{.payload.pull_request.title}}`
 	return []patchbay.EventType{
 		kind("pull_request", "Pull request", "A pull request was opened, changed, merged or closed.", schema(action, pullRequest),
@@ -155,6 +155,15 @@ func talkTypes() []patchbay.EventType {
 			patchbay.MessageTemplate{
 				Title: who + ` ` + did + ` a conversation in` + pull, Links: open("pull_request"), Thread: thread("pull_request"),
 			}),
+	}
+}
+
+// talkTypes are about issues and what people write.
+func talkTypes() []patchbay.EventType {
+	issue := numberedThing("issue", "The issue.", text("state_reason", "Why it was closed: completed, not_planned, …"))
+	action := text("action", "What happened to it.")
+	about := ` #{{.payload.issue.number}}` + where + `: {{.payload.issue.title}}`
+	return []patchbay.EventType{
 		kind("issues", "Issue", "An issue was opened, changed or closed.", schema(action, issue),
 			patchbay.MessageTemplate{
 				Title: who + ` ` + issueVerb + ` issue` + about,
