@@ -89,7 +89,7 @@ func TestIntegrationLists(t *testing.T) {
 		key := o.str("key")
 		keys = append(keys, key)
 		t.Run(key, func(t *testing.T) {
-			for _, field := range []string{"key", "title", "category", "description", "events", "settings", "schema", "supports"} {
+			for _, field := range []string{"key", "title", "category", "description", "events", "settings", "schema", "supports", "kinds"} {
 				if o.at(field) == nil {
 					t.Errorf("there is no %s", field)
 				}
@@ -100,8 +100,12 @@ func TestIntegrationLists(t *testing.T) {
 				}
 			}
 			supports, _ := o.at("supports").([]any)
-			if !slices.Contains(supports, any("send")) || !slices.Contains(supports, any("test")) {
+			sends := slices.Contains(supports, any("send"))
+			if sends != slices.Contains(supports, any("test")) || !sends && !slices.Contains(supports, any("hook")) {
 				t.Errorf("supports is %v", supports)
+			}
+			if !sends && fmt.Sprint(o.at("events")) != "[]" {
+				t.Errorf("it sends nothing, and takes the events %v", o.at("events"))
 			}
 			for _, set := range o.objects("settings") {
 				for _, field := range []string{"key", "title", "required", "type", "secret", "default", "help", "options"} {

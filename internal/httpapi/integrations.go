@@ -20,7 +20,7 @@ type integrationView struct {
 	Title       string                    `json:"title"`
 	Category    string                    `json:"category"`
 	Description string                    `json:"description"`
-	Events      patterns                  `json:"events" doc:"The patterns of the event types that it supports, or \"*\" for every type."`
+	Events      patterns                  `json:"events" doc:"The patterns of the event types that it supports, or \"*\" for every type; [] when it only receives."`
 	Settings    []integration.SettingInfo `json:"settings" nullable:"false" doc:"What a link must say, in the order in which people see it."`
 	Schema      json.RawMessage           `json:"schema" doc:"The settings' JSON Schema (2020-12)."`
 	Supports    []integration.Capability  `json:"supports" nullable:"false" doc:"What it can do."`
@@ -55,6 +55,10 @@ func (a *api) indexIntegrations() error {
 		}
 		v := &integrationView{Key: d.Key, Title: d.Title, Category: d.Category, Description: d.Description, Events: d.Events,
 			Settings: d.Settings.Info(), Schema: d.Settings.Schema(), Supports: integration.Supports(i), Kinds: append([]string{}, d.Kinds...)}
+		_, sends := i.(integration.Sender)
+		if _, receives := i.(integration.Receiver); receives && !sends {
+			v.Events = patterns{}
+		}
 		a.integrations[d.Key] = v
 		a.catalogued = append(a.catalogued, v)
 	}
