@@ -39,7 +39,8 @@ type Connections interface {
 	DeleteConnection(ctx context.Context, id patchbay.ConnectionID) error
 	// Connection returns a connection as it is now, read from the database. ErrNotFound.
 	Connection(ctx context.Context, id patchbay.ConnectionID) (*patchbay.Connection, error)
-	// Connections lists connections, the oldest first.
+	// Connections lists connections, the oldest first. One whose credentials cannot be opened comes without them, as
+	// ConnectionNeedsReauth: it must not hold up the others.
 	Connections(ctx context.Context, f ConnectionFilter) ([]patchbay.Connection, error)
 	// LeaseConnection makes the caller the only one who may refresh a connection for a time, by the store's own clock. It
 	// returns the connection as it is then, and a fence: a number that grows with every lease of the connection.
@@ -171,6 +172,12 @@ func RefreshBy(c *patchbay.Connection) time.Time {
 		return time.Time{}
 	}
 	return c.Credentials.ExpiresAt
+}
+
+// Unopened makes of a connection whose credentials cannot be opened what lists show of it.
+func Unopened(c *patchbay.Connection) {
+	c.Credentials = patchbay.Credentials{}
+	c.State, c.StateReason = patchbay.ConnectionNeedsReauth, "its credentials cannot be opened with this installation's keys: connect it again"
 }
 
 // TakeRefreshed takes over into a stored connection what SaveRefreshed replaces.

@@ -234,7 +234,9 @@ func (s *Store) Connections(ctx context.Context, f store.ConnectionFilter) ([]pa
 	var out []patchbay.Connection
 	for i := range rows {
 		c, err := s.connection(ctx, &rows[i])
-		if err != nil {
+		if errors.Is(err, store.ErrSealed) {
+			store.Unopened(c)
+		} else if err != nil {
 			return nil, err
 		}
 		out = append(out, *c)

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -208,7 +209,9 @@ func (s *Store) Connections(ctx context.Context, f store.ConnectionFilter) ([]pa
 	var out []patchbay.Connection
 	for _, r := range rows {
 		c, err := s.connection(ctx, r)
-		if err != nil {
+		if errors.Is(err, store.ErrSealed) {
+			store.Unopened(c)
+		} else if err != nil {
 			return nil, err
 		}
 		out = append(out, *c)

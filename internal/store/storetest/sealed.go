@@ -240,6 +240,14 @@ var sealedTests = []test{
 		e.wantErr("links", err, store.ErrSealed)
 		_, err = e.s.Connection(e.ctx, lost.connections[0].ID)
 		e.wantErr("a connection", err, store.ErrSealed)
+		all, err := e.s.Connections(e.ctx, store.ConnectionFilter{Limit: 10})
+		e.must(err)
+		for i := range all { // two are lost, three are kept
+			lost := i < 2
+			if (all[i].State == patchbay.ConnectionNeedsReauth && all[i].StateReason != "") != lost || (all[i].Credentials.Access == "") != lost {
+				e.Errorf("connection %d is listed as %+v", i, all[i])
+			}
+		}
 		_, err = e.s.TakeFlow(e.ctx, lost.flows[0].Hash, e.now())
 		e.wantErr("a sign-in", err, store.ErrSealed)
 		_, changed, err := e.resealAll(2)
