@@ -125,6 +125,8 @@ type LinkHook struct {
 type Attached struct {
 	// State is the integration's own: the partner's identifiers of what it must renew and take down.
 	State json.RawMessage `json:"-"`
+	// Base is the public address of the installation that the partner was given, without what belongs to the link.
+	Base string `json:"base,omitempty"`
 	// Stale says that the link was changed since, so that the partner's side is to be brought up to date.
 	Stale bool `json:"stale,omitempty"`
 	// RenewAt is when it must be set up anew; zero when it does not end.

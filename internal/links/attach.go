@@ -39,6 +39,12 @@ func (s *Service) attach(ctx context.Context, l *patchbay.Link, c *compiled) *si
 		}
 		return r
 	})
+	if out.made == nil && out.res.Verdict == patchbay.VerdictDelivered { // there is nothing new to remember
+		out.made = &integration.Attached{State: json.RawMessage("{}")}
+		if l.Attached != nil {
+			out.made.State = l.Attached.State
+		}
+	}
 	if out.made != nil && len(out.made.State) > maxAttachedState {
 		s.o.Log.Error("an integration wants to keep too much of what it set up", "integration", l.Integration, "link", l.ID, "bytes", len(out.made.State))
 		out.made.State = nil
@@ -160,9 +166,6 @@ func (s *Service) settle(ctx context.Context, r *side) error {
 			if l.Enabled {
 				l.StateReason = ""
 			}
-			if l.Attached == nil {
-				l.Attached = &patchbay.Attached{State: json.RawMessage("{}"), At: s.now().UTC(), Stale: !l.UpdatedAt.Equal(r.asked.UpdatedAt)}
-			}
 		case !l.Enabled || l.StateReason == r.res.Error && r.made == nil:
 			return nil, errUnchanged
 		default:
@@ -181,7 +184,7 @@ func (s *Service) settle(ctx context.Context, r *side) error {
 func (s *Service) keepMade(l *patchbay.Link, r *side) {
 	delivered := r.res.Verdict == patchbay.VerdictDelivered
 	l.Attached = &patchbay.Attached{
-		State: r.made.State, RenewAt: r.made.RenewAt, At: s.now().UTC(),
+		State: r.made.State, Base: s.o.PublicURL, RenewAt: r.made.RenewAt, At: s.now().UTC(),
 		Stale: !delivered || !l.UpdatedAt.Equal(r.asked.UpdatedAt), // it was changed meanwhile
 	}
 	if r.made.Secret != "" && l.Hook != nil && l.Hook.Secret != r.made.Secret {

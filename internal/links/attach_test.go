@@ -296,11 +296,15 @@ func TestRenewal(t *testing.T) {
 	seen := map[time.Duration]bool{}
 	for id := range 1000 {
 		l := &patchbay.Link{ID: patchbay.LinkID(250_000_000_000_000_000 + id*patchbay.IDStep), Attached: &patchbay.Attached{At: at, RenewAt: at.Add(month)}}
-		after := renewal(l).Sub(at)
+		after := renewal(l, time.Minute).Sub(at)
 		if after < 18*24*time.Hour || after > 24*24*time.Hour {
 			t.Fatalf("the link %s is renewed after %s", l.ID, after)
 		}
 		seen[after.Truncate(time.Hour)] = true
+	}
+	short := &patchbay.Link{Attached: &patchbay.Attached{At: at, RenewAt: at.Add(-time.Hour)}}
+	if after := renewal(short, time.Minute).Sub(at); after < 30*time.Second {
+		t.Errorf("what ends at once is renewed after %s", after)
 	}
 	if len(seen) < 100 {
 		t.Errorf("a thousand links are renewed within %d different hours", len(seen))
@@ -362,4 +366,45 @@ func TestWaitsForTheConnection(t *testing.T) {
 	}
 	a.change(func(a *accounts) { a.con.State = patchbay.ConnectionActive })
 	f.until("it is attached", func() bool { return f.state(v.ID) == patchbay.LinkActive })
+}
+
+// TestMoved tells partners where an installation is now whose public address was changed.
+func TestMoved(t *testing.T) {
+	dir, h := t.TempDir(), &hub{attach: works}
+	f := newHub(t, dir, h)
+	v := f.must(f.create(admin, aHub))
+	if err := f.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f = newHub(t, dir, h, func(o *Options) { o.PublicURL = "https://moved.example" })
+	f.until("the partner hears of it", func() bool { return len(h.attachments()) == 2 })
+	if a := h.attachments()[1]; !strings.HasPrefix(a.HookURL, "https://moved.example/") || a.State == nil {
+		t.Errorf("attached was %+v", a)
+	}
+	f.until("that is remembered", func() bool {
+		t, _ := f.HookTarget(v.ID)
+		return t.Link.Attached.Base == "https://moved.example"
+	})
+}
+
+// TestNothingNewToRemember brings a partner's side up to date whose integration has nothing more to say about it.
+func TestNothingNewToRemember(t *testing.T) {
+	h := &hub{attach: works}
+	f := newHub(t, t.TempDir(), h)
+	v := f.must(f.create(admin, aHub))
+	h.attach = func(context.Context, *integration.Attachment) (*integration.Attached, integration.Result) {
+		return nil, integration.Delivered()
+	}
+	f.must(f.Update(t.Context(), admin, v.ID, Input{Settings: json.RawMessage(`{"place":"acme/app"}`)}, nil, 0))
+	target, _ := f.HookTarget(v.ID)
+	if a := target.Link.Attached; a.Stale || string(a.State) != `{"hook":1}` {
+		t.Errorf("remembered is %+v", a)
+	}
+	time.Sleep(50 * time.Millisecond)
+	if n := len(h.attachments()); n != 2 {
+		t.Errorf("it was attached %d times", n)
+	}
 }

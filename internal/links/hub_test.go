@@ -115,7 +115,7 @@ func works(context.Context, *integration.Attachment) (*integration.Attached, int
 var hasty = rhythm{
 	answer: 30 * time.Second, call: 30 * time.Second, grace: 20 * time.Millisecond,
 	pauses: []time.Duration{10 * time.Millisecond, 20 * time.Millisecond}, waiting: 10 * time.Millisecond,
-	patience: time.Hour, look: 10 * time.Millisecond,
+	patience: time.Hour, life: 20 * time.Millisecond, look: 10 * time.Millisecond,
 }
 
 // newHub is a service with a hub and a keeper in a hurry, by the real clock.

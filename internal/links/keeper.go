@@ -24,6 +24,8 @@ type rhythm struct {
 	waiting time.Duration
 	// patience is how long the taking down of a deleted link is tried.
 	patience time.Duration
+	// life is the shortest that something set up is taken to last, so that a partner is not asked without end.
+	life time.Duration
 	// look is how often it is looked whether links that other nodes see to have become this node's.
 	look time.Duration
 }
@@ -31,7 +33,7 @@ type rhythm struct {
 var usual = rhythm{
 	answer: 8 * time.Second, call: 40 * time.Second, grace: time.Minute,
 	pauses:  []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour},
-	waiting: time.Minute, patience: 3 * 24 * time.Hour, look: 10 * time.Second,
+	waiting: time.Minute, patience: 3 * 24 * time.Hour, life: 5 * time.Minute, look: 10 * time.Second,
 }
 
 const (
@@ -108,15 +110,17 @@ func (s *Service) duty(l *patchbay.Link, c *compiled) (duty, time.Time) {
 		return nothing, time.Time{}
 	case a == nil || a.Stale || l.State == patchbay.LinkAttaching:
 		return toAttach, l.UpdatedAt.Add(s.rhythm.grace)
+	case a.Base != "" && s.o.PublicURL != "" && a.Base != s.o.PublicURL: // the operator has moved the installation
+		return toAttach, l.UpdatedAt
 	case !a.RenewAt.IsZero():
-		return toAttach, renewal(l)
+		return toAttach, renewal(l, s.rhythm.life)
 	}
 	return nothing, time.Time{}
 }
 
 // renewal is when what was set up for a link is renewed.
-func renewal(l *patchbay.Link) time.Time {
-	life := l.Attached.RenewAt.Sub(l.Attached.At)
+func renewal(l *patchbay.Link, least time.Duration) time.Time {
+	life := max(l.Attached.RenewAt.Sub(l.Attached.At), least)
 	spread := float64(uint64(l.ID)*0x9E3779B97F4A7C15>>11) / (1 << 53) // in [0,1), the same on every node
 	return l.Attached.At.Add(time.Duration(float64(life) * (renewFrom + renewWithin*spread)))
 }
