@@ -386,6 +386,16 @@ func TestTheAppsOwnAddress(t *testing.T) {
 			t.Errorf("%s: %+v, %v", settings, r, err)
 		}
 	}
+	// Somebody withdraws what they had let the app do: the connections of that person are looked at.
+	gone := call(t, decode(t, `{"repository": "acme/web"}`), "github_app_authorization", []byte(`{"action": "revoked", "sender": {"id": 81003, "login": "mira-lund"}}`))
+	gone.Link = 0
+	if e, err := New().Open(gone); err != nil || e.Account != "81003" {
+		t.Errorf("%+v, %v", e, err)
+	}
+	gone.Link = 7
+	if r, err := New().Read(t.Context(), gone); err != nil || !r.Ended || len(r.Events) != 0 || r.Ignored == "" {
+		t.Errorf("%+v, %v", r, err)
+	}
 	for body, want := range map[string]string{
 		`{"installation": {"id": 1, "account": {"id": 9}}}`:                   "9",
 		`{"organization": {"id": 8}, "installation": {"account": {"id": 9}}}`: "8",

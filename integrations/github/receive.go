@@ -20,6 +20,10 @@ const (
 	headerDelivery = "X-GitHub-Delivery"
 )
 
+// eventAuthorization comes to every GitHub App when a person no longer lets it act for them; the person is the sender.
+// https://docs.github.com/en/webhooks/webhook-events-and-payloads#github_app_authorization
+const eventAuthorization = "github_app_authorization"
+
 // formType is the content type of webhooks that somebody set to application/x-www-form-urlencoded.
 const formType = "application/x-www-form-urlencoded"
 
@@ -57,6 +61,9 @@ func (*GitHub) Open(c *integration.HookCall) (*integration.Envelope, error) {
 		return nil, err
 	}
 	e.Account = accountID(config.APIURL, p.owner())
+	if e.Type == eventAuthorization {
+		e.Account = accountID(config.APIURL, p.Sender.ID)
+	}
 	return e, nil
 }
 
@@ -66,6 +73,9 @@ func (*GitHub) Read(_ context.Context, c *integration.HookCall) (*integration.Re
 	s, ok := c.Settings.(*Settings)
 	if !ok {
 		return nil, errors.New("a call can be read only for a link")
+	}
+	if event == eventAuthorization {
+		return &integration.Reading{Ignored: "somebody has withdrawn what they had let the app do", Ended: true}, nil
 	}
 	if !s.takes(event) {
 		return &integration.Reading{Ignored: fmt.Sprintf("%.64q is not among what this link receives", event)}, nil
