@@ -28,6 +28,7 @@ type node struct {
 	links []patchbay.LinkID // read again, in order
 	types [][]string
 	keys  int
+	cons  []patchbay.ConnectionID
 	fail  map[patchbay.LinkID]bool // cannot be read
 }
 
@@ -48,6 +49,15 @@ func (w *world) node(name string) *node {
 				return errCut
 			}
 			n.links = append(n.links, id)
+			return nil
+		},
+		Connection: func(_ context.Context, id patchbay.ConnectionID) error {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if n.fail[patchbay.LinkID(id)] {
+				return errCut
+			}
+			n.cons = append(n.cons, id)
 			return nil
 		},
 		Types: func(_ context.Context, keys []string) error {
@@ -383,6 +393,7 @@ func TestChanges(t *testing.T) {
 			}
 			change(
 				store.Change{Kind: store.ChangedLink, ID: 13}, store.Change{Kind: store.ChangedLink, ID: 7},
+				store.Change{Kind: store.ChangedConnection, ID: 13}, store.Change{Kind: store.ChangedConnection, ID: 21},
 				store.Change{Kind: store.ChangedType, Key: "x"}, store.Change{Kind: store.ChangedType, Key: "y"}, store.Change{Kind: store.ChangedType, Key: "x"},
 				store.Change{Kind: store.ChangedKey, ID: 1}, store.Change{Kind: store.ChangedLane, ID: 7, At: 9}, store.Change{Kind: "of a newer version"},
 				store.Change{Kind: store.ChangedDelivery, ID: 11, Link: 7}, store.Change{Kind: store.ChangedLink, ID: 8},
@@ -393,8 +404,8 @@ func TestChanges(t *testing.T) {
 				synctest.Wait()
 			}
 			b.mu.Lock()
-			if !slices.Equal(b.links, []patchbay.LinkID{7, 8}) || len(b.types) == 0 || b.keys == 0 {
-				t.Errorf("links %v, types %v and keys %d times were read again", b.links, b.types, b.keys)
+			if !slices.Equal(b.links, []patchbay.LinkID{7, 8}) || !slices.Equal(b.cons, []patchbay.ConnectionID{21}) || len(b.types) == 0 || b.keys == 0 {
+				t.Errorf("links %v, connections %v, types %v and keys %d times were read again", b.links, b.cons, b.types, b.keys)
 			}
 			b.fail[13] = false
 			b.mu.Unlock()
@@ -405,7 +416,7 @@ func TestChanges(t *testing.T) {
 			b.engine.mu.Unlock()
 			settle(2 * time.Second)
 			b.mu.Lock()
-			if !slices.Contains(b.links, 13) || len(b.again) != 0 {
+			if !slices.Contains(b.links, 13) || !slices.Contains(b.cons, 13) || len(b.again) != 0 {
 				t.Errorf("what failed was not tried again: %v", b.links)
 			}
 			b.mu.Unlock()
