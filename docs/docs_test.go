@@ -62,7 +62,7 @@ func blocks(t *testing.T, page, language string) []string {
 
 // TestAddAnIntegration proves that the page quotes the package beside it, which is compiled and passes the contract kit.
 func TestAddAnIntegration(t *testing.T) {
-	source := read(t, "carrier/carrier.go") + read(t, "carrier/carrier_test.go")
+	source := read(t, "carrier/carrier.go") + read(t, "carrier/receive.go") + read(t, "carrier/carrier_test.go")
 	for _, code := range blocks(t, "add-an-integration.md", "go") {
 		if !strings.Contains(source, code) {
 			t.Errorf("docs/carrier does not hold this:\n%s", code)

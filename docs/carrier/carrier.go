@@ -40,6 +40,7 @@ func (*Carrier) Definition() *integration.Definition {
 				Help: "It stands on the pigeon's left leg."},
 		},
 		Decode: integration.Into[settings],
+		Types:  types,
 	}
 }
 

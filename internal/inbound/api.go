@@ -97,6 +97,9 @@ func (s *Service) Replay(ctx context.Context, c *access.Caller, id patchbay.Hook
 	if err != nil {
 		return nil, err
 	}
+	if len(h.Body) == 0 && len(h.Header) == 0 && len(h.Events) > 0 {
+		return nil, patchbay.Errorf(patchbay.CodeConflict, "what the hook %s said was erased, so there is nothing to read", id)
+	}
 	s.hasten(id)
 	if !s.begin(id) {
 		return nil, patchbay.Errorf(patchbay.CodeConflict, "the hook %s is being read at this moment", id)

@@ -104,6 +104,26 @@ func TestUnplacedCallsAreKeptAndReplayed(t *testing.T) {
 	}
 }
 
+// What was erased stays erased, and what it became stays what it was.
+func TestErasedCallsAreNotReplayed(t *testing.T) {
+	r := newRig(t)
+	r.link(1, "acme", 0, "secret")
+	h := &store.Hook{ID: patchbay.HookID(r.store.NewID(1)), Integration: "partner", Link: 1, Placed: true, Scope: "acme", ReceivedAt: time.Now(), Key: [16]byte{1}}
+	if _, err := r.store.SaveHook(t.Context(), h); err != nil {
+		t.Fatal(err)
+	}
+	h.State, h.Events = patchbay.HookDone, []patchbay.EventID{1}
+	if err := r.store.FinishHook(t.Context(), h); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.service.Replay(t.Context(), admin, h.ID); patchbay.CodeOf(err) != patchbay.CodeConflict {
+		t.Fatalf("an erased call is read again: %v", err)
+	}
+	if v, err := r.service.Get(t.Context(), admin, h.ID); err != nil || v.State != patchbay.HookDone || len(v.Events) != 1 {
+		t.Fatalf("%+v %v", v, err)
+	}
+}
+
 func TestEntries(t *testing.T) {
 	r := newRig(t).start()
 	_, path := r.link(1, "acme/teams/1", 0, "secret")
