@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/app"
@@ -34,7 +35,7 @@ func (d *desk) Connect(json.RawMessage) (*integration.Connect, error) {
 }
 
 func (d *desk) Identify(_ context.Context, g *integration.Grant) (*integration.Identity, integration.Result) {
-	if d.gone.Load() || g.Credentials.Extra["key"] != deskKey {
+	if d.gone.Load() || !strings.HasPrefix(g.Credentials.Extra["key"].Reveal(), deskKey) {
 		return nil, integration.Expired("Desk does not know the key %s", g.Credentials.Extra["key"].Reveal())
 	}
 	return &integration.Identity{Account: patchbay.Account{ID: "d-1", Name: "Ann at Desk"}}, integration.Delivered()
@@ -132,4 +133,39 @@ func TestConnections(t *testing.T) {
 		t.Errorf("the notice is %q", notice)
 	}
 	s.call("GET", path, "").refused(404, "not_found")
+}
+
+// TestConnectionsReachEveryNode: what one node makes, renews and deletes, the others use and forget within a second.
+func TestConnectionsReachEveryNode(t *testing.T) {
+	t.Parallel()
+	p := newPartner(t)
+	d := &desk{base: p.URL}
+	f := newFleet(t, 2, d)
+	a, b := f.nodes[0], f.nodes[1]
+	give := func(key string) string {
+		return fmt.Sprintf(`{"integration":"desk","scope":"acme","settings":{"key":%q}}`, key)
+	}
+	id := a.call("POST", "/v1/connections", give(deskKey)).want(201).json().str("id")
+	b.call("GET", "/v1/connections/"+id, "").want(200) // also before it has heard of it
+	within(t, time.Second, "a new connection", func() bool { return len(b.call("GET", "/v1/connections", "").want(200).json().objects("data")) == 1 })
+	b.link(fmt.Sprintf(`{"integration":"desk","scope":"acme","events":["thing.made"],"settings":{},"connection":%q}`, id))
+	b.call("DELETE", "/v1/connections/"+id, "").refused(409, "conflict")
+	for _, m := range f.nodes { // each has the key in memory now
+		within(t, time.Second, "the link", func() bool { return m.count("acme") == "1" })
+		event, _ := m.publish(thingAt("acme", 1))
+		m.delivered(event)
+		if got := p.next(t).header.Get("X-Desk"); got != deskKey {
+			t.Errorf("the key was %q", got)
+		}
+	}
+	b.call("PATCH", "/v1/connections/"+id, `{"name":"CI"}`).want(200)
+	within(t, time.Second, "a change", func() bool { return a.call("GET", "/v1/connections/"+id, "").want(200).json().str("name") == "CI" })
+	a.call("POST", "/v1/connections", give(deskKey+"-2")).want(200)
+	within(t, time.Second, "new keys", func() bool {
+		event, _ := b.publish(thingAt("acme", 1))
+		b.delivered(event)
+		return p.next(t).header.Get("X-Desk") == deskKey+"-2"
+	})
+	b.call("DELETE", "/v1/connections/"+id+"?force=true", "").want(204)
+	within(t, time.Second, "a deletion", func() bool { return a.status("/v1/connections/"+id) == 404 })
 }
