@@ -128,6 +128,46 @@ func TestSealingWhatWasThere(t *testing.T) {
 	}
 }
 
+// TestRefusedStart proves that a start without the right key file leaves the database as it is, byte by byte.
+func TestRefusedStart(t *testing.T) {
+	dir, p := t.TempDir(), newPartner(t)
+	s := start(t, app.Options{Config: config.Config{Data: dir}})
+	s.key, _ = s.app.AdminKey()
+	s.link(hook(p, "/here", `"events":["nothing"]`))
+	s.stop()
+	content := func() (out []byte) {
+		for _, name := range []string{"patchbay.db", "patchbay.db-wal"} {
+			b, err := os.ReadFile(filepath.Join(dir, name))
+			if err != nil && !os.IsNotExist(err) {
+				t.Fatal(err)
+			}
+			out = append(out, b...)
+		}
+		return out
+	}
+	before := content()
+	other := filepath.Join(t.TempDir(), "other.key")
+	ring, err := secret.Read(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ring.Create(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{other, filepath.Join(t.TempDir(), "none.key")} {
+		a, err := app.New(app.Options{Config: config.Config{Data: dir, KeyFile: file, Listen: "127.0.0.1:0"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Start(t.Context()); err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "nothing was changed") {
+			t.Errorf("a start with %s: %v", file, err)
+		}
+		if !bytes.Equal(content(), before) {
+			t.Errorf("a refused start with %s has changed the database", file)
+		}
+	}
+}
+
 // kms is a Wrapper of an embedding program, which has no key file.
 type kms struct{ ring *secret.Ring }
 

@@ -29,6 +29,9 @@ func (a *App) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.foresee(ctx); err != nil {
+		return err
+	}
 	if a.config.PostgreSQL() {
 		return a.openPostgres(ctx, sealer)
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/patchbay/patchbay/internal/sealing"
 	"github.com/patchbay/patchbay/internal/secret"
 	"github.com/patchbay/patchbay/internal/store"
+	"github.com/patchbay/patchbay/internal/store/postgres"
+	"github.com/patchbay/patchbay/internal/store/sqlite"
 )
 
 // Wrapper wraps the keys of the rows that hold secrets. A program that embeds Patchbay can give one that asks a key
@@ -31,6 +33,22 @@ func (a *App) openRing() (store.Sealer, error) {
 	}
 	a.wrapper, a.ring = ring, ring
 	return secret.NewSealer(ring), nil
+}
+
+// foresee refuses a database that the keys do not open before opening it brings its tables up to date: the program and the
+// file that were used before can still serve it then. What cannot be looked at, opening it says why.
+func (a *App) foresee(ctx context.Context) error {
+	var canary string
+	var err error
+	if a.config.PostgreSQL() {
+		canary, err = postgres.Fact(ctx, a.config.Database.Reveal(), sealing.MetaCanary)
+	} else {
+		canary, err = sqlite.Fact(a.config.Data, sealing.MetaCanary)
+	}
+	if err != nil {
+		return nil //nolint:nilerr // no database yet, or one that opening says more about
+	}
+	return sealing.Check(a.wrapper, a.ring, a.config.DatabaseName(), canary)
 }
 
 // admit proves that the keys are those of the database, before anything is read or written there.

@@ -260,7 +260,7 @@ func checkKeys(p *program, c *config.Config) finding {
 	if err != nil {
 		return warning("see what is said of the database", "whether %s is the right key file cannot be told: %v", file, err)
 	}
-	if err := sealing.Check(ring, c.DatabaseName(), canary); err != nil {
+	if err := sealing.Check(ring, ring, c.DatabaseName(), canary); err != nil {
 		return bad("give the right key file with --key-file: without it nobody can read the database's secrets", "%v", err)
 	}
 	keys := len(ring.Keys())

@@ -327,13 +327,13 @@ func (s *Service) Done(ctx context.Context) error {
 
 func nodeName(n *store.Node) string { return fmt.Sprintf("node %d (%s)", n.Number, n.Address) }
 
-// Check proves that a ring has the key of a canary that was read from a database, without changing anything. "" is that of
-// a database that has none yet.
-func Check(ring *secret.Ring, database, canary string) error {
+// Check proves that a Wrapper, which is ring when that is not nil, has the key of a canary that was read from a database,
+// without changing anything. "" is that of a database that has none yet.
+func Check(w secret.Wrapper, ring *secret.Ring, database, canary string) error {
 	if canary == "" {
 		return nil
 	}
-	return New(Options{Wrapper: ring, Ring: ring, Database: database}).follow(canary)
+	return New(Options{Wrapper: w, Ring: ring, Database: database}).follow(canary)
 }
 
 // Copy gives another database, which holds what this one has sealed, the same canary, so that it is served with the same

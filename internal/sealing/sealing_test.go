@@ -39,7 +39,6 @@ type node struct {
 	// others are what the other nodes said of themselves; jobs counts those that were made.
 	others []store.Node
 	jobs   int
-	log    strings.Builder
 }
 
 // database opens a database for a node.
@@ -528,17 +527,17 @@ func TestCheck(t *testing.T) {
 		if err != nil || canary == "" {
 			t.Errorf("%s: %q, %v", name, canary, err)
 		}
-		if err := Check(n.ring, name, canary); err != nil {
+		if err := Check(n.ring, n.ring, name, canary); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := Check(other, name, canary); !errors.Is(err, store.ErrSealed) {
+		if err := Check(other, other, name, canary); !errors.Is(err, store.ErrSealed) {
 			t.Errorf("%s with another key file: %v", name, err)
 		}
 	}
-	if err := Check(other, "x", ""); err != nil {
+	if err := Check(other, other, "x", ""); err != nil {
 		t.Errorf("without a canary: %v", err)
 	}
-	if err := Check(other, "x", "!"); err == nil {
+	if err := Check(other, other, "x", "!"); err == nil {
 		t.Error("nonsense is no canary")
 	}
 }
