@@ -53,6 +53,8 @@ type Setting struct {
 	Options []Option
 	// Dynamic says that the integration's Choices knows the values; a person may still write one that it does not offer.
 	Dynamic bool
+	// Main shows it among the first in forms, as if it were required.
+	Main bool
 	// Fields are the settings inside a TypeObject.
 	Fields Spec
 	// Generate makes a value for a link that has none. What it made is shown once, in the answer that made it.

@@ -108,7 +108,7 @@ func settingsSpec() integration.Spec {
 			},
 		},
 		{
-			Key: "mode", Title: "What goes out", Type: integration.TypeSelect, Default: string(ModeNone),
+			Key: "mode", Title: "What goes out", Type: integration.TypeSelect, Default: string(ModeNone), Main: true,
 			Options: []integration.Option{
 				{Value: string(ModeNone), Title: "Nothing"},
 				{Value: string(ModeIssue), Title: "An issue for each matter"},
