@@ -249,7 +249,8 @@ func limited(resp *integration.Response) bool {
 		Message string `json:"message"`
 	}
 	_ = json.Unmarshal(resp.Body, &answer)
-	return strings.Contains(strings.ToLower(answer.Message), "rate limit")
+	said := strings.ToLower(answer.Message)
+	return strings.Contains(said, "rate limit") || strings.Contains(said, "abuse detection") // as older servers call it
 }
 
 // pause is how long to wait: what Retry-After says, else until what may be asked is reset, else a minute.
