@@ -188,7 +188,7 @@ func New(t testing.TB, o Options) *Page {
 // Frame returns the page in a frame of another site, whose address begins with a prefix, once it is there.
 func Frame(p *Page, prefix string) *Page {
 	p.t.Helper()
-	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+	for until := time.Now().Add(patience); time.Now().Before(until); p.pause() {
 		targets, err := chromedp.Targets(p.ctx)
 		if err != nil {
 			p.t.Fatalf("the browser does not say what it shows: %v", err)
@@ -356,7 +356,7 @@ func (p *Page) Text(selector string) string {
 func (p *Page) See(selector, text string) {
 	p.t.Helper()
 	var last string
-	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+	for until := time.Now().Add(patience); time.Now().Before(until); p.pause() {
 		last = p.Text(selector)
 		if strings.Contains(last, text) {
 			return
@@ -375,6 +375,14 @@ func texts(selector string) chromedp.Action[string] {
 func Ask[T any](p *Page, expression string) T {
 	p.t.Helper()
 	return ask(p, chromedp.Evaluate[T](expression))
+}
+
+// pause waits a moment before something is looked at again.
+func (p *Page) pause() {
+	select {
+	case <-p.ctx.Done():
+	case <-time.After(50 * time.Millisecond):
+	}
 }
 
 // Fits fails the test when the page is wider than its window.

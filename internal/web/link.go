@@ -221,9 +221,9 @@ func (f *linkForm) try(in links.Input) {
 
 // testWords says what came of a test.
 func testWords(r *links.TestResult, partner string) *testPart {
-	took := (time.Duration(r.DurationMS) * time.Millisecond).String()
 	if r.Status == "sent" {
-		return &testPart{OK: true, Text: "The test went through: " + partner + " took it within " + took + "."}
+		took := time.Duration(max(1, r.DurationMS)) * time.Millisecond
+		return &testPart{OK: true, Text: "The test went through: " + partner + " took it within " + took.String() + "."}
 	}
 	return &testPart{Text: "The test failed: " + sentence(r.Error), Answer: r.ResponseBody}
 }

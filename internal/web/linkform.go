@@ -12,7 +12,6 @@ import (
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
 	"github.com/patchbay/patchbay/internal/access"
-	"github.com/patchbay/patchbay/internal/catalog"
 	"github.com/patchbay/patchbay/internal/links"
 )
 
@@ -57,37 +56,6 @@ type accountPart struct {
 	Error    string
 	NotHere  string
 	Optional bool
-}
-
-// eventsPart is the choice of event types.
-type eventsPart struct {
-	Everything bool
-	Groups     []typeGroup
-	Patterns   string
-	Matches    []patternMatch
-	Error      string
-	// None says that choosing nothing is possible, because the link receives.
-	None bool
-}
-
-// typeGroup are types that belong together; Chosen counts those that are chosen.
-type typeGroup struct {
-	Title  string
-	All    *typeOption
-	Types  []typeOption
-	Chosen int
-}
-
-type typeOption struct {
-	Key, Title, Help string
-	Chosen           bool
-}
-
-// patternMatch says what a pattern selects in the catalog as it is now.
-type patternMatch struct {
-	Pattern string
-	Types   []string
-	More    int
 }
 
 // linkForm is a request for a link's form, or with one.
@@ -207,17 +175,6 @@ func (f *linkForm) begin() {
 		}
 	}
 	f.sent.Set("patterns", strings.Join(free, "\n"))
-}
-
-// listed reports whether a pattern has a box of its own in the form.
-func (f *linkForm) listed(p patchbay.Pattern) bool {
-	if p == "*" {
-		return true
-	}
-	return slices.ContainsFunc(f.o.Catalog.Types(), func(t *catalog.Type) bool {
-		_, all := f.groupOf(t)
-		return f.offers(t) && (string(p) == t.Key() || string(p) == all)
-	})
 }
 
 // firstConnection is the connection that a new link would use: the one that the address names, as after a consent, or the
@@ -364,7 +321,7 @@ func (f *linkForm) paths() map[string]bool {
 	return out
 }
 
-// place of drafts: they come back to the session and the form in which they were typed, and nowhere else.
+// draftPlace is where drafts belong: they come back to the session and the form in which they were typed, and nowhere else.
 func (f *linkForm) draftPlace() string {
 	place := f.who.Session.String() + " " + f.who.Name + " " + f.key
 	if f.view != nil {
@@ -407,20 +364,20 @@ func (f *linkForm) page() *linkPage {
 	}
 	p.More = f.errors["filter"] != "" || f.errors["slot"] != "" || f.sent.Get("filter") != "" || f.sent.Get("slot") != "" || p.Visible ||
 		f.errors["reach"] != "" || f.sent.Get("reach") != string(patchbay.ReachSubtree)
-	p.Draft = f.drafts0()
+	p.Draft = f.sealed()
 	p.Problems = f.problems(p)
 	return p
 }
 
-// drafts0 seals the secrets that were typed so far.
-func (f *linkForm) drafts0() string { return f.Site.drafts.seal(f.drafts, f.draftPlace(), f.o.Now()) }
+// sealed seals the secrets that were typed so far.
+func (f *linkForm) sealed() string { return f.Site.drafts.seal(f.drafts, f.draftPlace(), f.o.Now()) }
 
 // split parts the settings that have to be looked at from those that can be left alone, and says whether something among the
 // latter was filled in.
 func (f *linkForm) split(all []*field) (first, rest []*field, open bool) {
 	for i, x := range all {
 		set := &f.def.Settings[i]
-		if set.Required || set.UnlessConnected || set.Dynamic {
+		if set.Required || set.UnlessConnected || set.Dynamic || set.Main {
 			first = append(first, x)
 			continue
 		}
@@ -497,89 +454,22 @@ func reaches(now string) []option {
 const maxScopes = 200
 
 // knownScopes are the viewer's own scope, the one that was asked for, and those below that something is linked in.
-func (c *linkForm) knownScopes() []option {
-	scopes := []patchbay.Scope{c.who.Scope}
-	if views, _, err := c.o.Links.List(c.r.Context(), c.who, links.ListFilter{Limit: maxScopes}); err == nil {
+func (f *linkForm) knownScopes() []option {
+	scopes := []patchbay.Scope{f.who.Scope}
+	if views, _, err := f.o.Links.List(f.r.Context(), f.who, links.ListFilter{Limit: maxScopes}); err == nil {
 		for _, v := range views {
 			scopes = append(scopes, v.Scope)
 		}
 	}
-	scopes = append(scopes, c.scope)
+	scopes = append(scopes, f.scope)
 	slices.Sort(scopes)
 	var out []option
 	for _, s := range slices.Compact(scopes) {
-		if c.who.Sees(s) && c.o.Kinds.Takes(c.def, s) {
-			out = append(out, option{Value: string(s), Title: scopeName(s), Chosen: s == c.scope})
+		if f.who.Sees(s) && f.o.Kinds.Takes(f.def, s) {
+			out = append(out, option{Value: string(s), Title: scopeName(s), Chosen: s == f.scope})
 		}
 	}
 	return out
-}
-
-// offers reports whether the integration takes a type, so that there is a sense in choosing it.
-func (f *linkForm) offers(t *catalog.Type) bool {
-	if t.Key() == "integration_test" || t.Skips(catalog.Target{Key: f.def.Key, Category: f.def.Category, Title: f.def.Title}) {
-		return false
-	}
-	return f.def.Events == nil || slices.ContainsFunc(f.def.Events, t.Matches)
-}
-
-func (f *linkForm) eventsPart(receives bool) *eventsPart {
-	e := &eventsPart{
-		Everything: slices.Contains(f.sent["events"], "*"), Patterns: f.sent.Get("patterns"), Error: f.errors["events"], None: receives,
-	}
-	at := map[string]int{}
-	for _, t := range f.o.Catalog.Types() {
-		if !f.offers(t) {
-			continue
-		}
-		title, all := f.groupOf(t)
-		n, ok := at[title]
-		if !ok {
-			n = len(e.Groups)
-			at[title] = n
-			e.Groups = append(e.Groups, typeGroup{Title: title})
-			if all != "" {
-				e.Groups[n].All = &typeOption{Key: all, Chosen: slices.Contains(f.sent["events"], all)}
-			}
-		}
-		g := &e.Groups[n]
-		o := typeOption{Key: t.Key(), Title: t.Title(), Help: t.Spec().Description, Chosen: slices.Contains(f.sent["events"], t.Key())}
-		g.Types = append(g.Types, o)
-		if o.Chosen || g.All != nil && g.All.Chosen {
-			g.Chosen++
-		}
-	}
-	const shown = 8
-	for _, text := range lines(strings.Split(strings.ReplaceAll(e.Patterns, ",", "\n"), "\n")) {
-		m := patternMatch{Pattern: text}
-		if p, err := patchbay.ParsePattern(text); err == nil {
-			for _, t := range f.o.Catalog.Types() {
-				if !t.Matches(p) || !f.offers(t) {
-					continue
-				}
-				if len(m.Types) == shown {
-					m.More++
-					continue
-				}
-				m.Types = append(m.Types, t.Key())
-			}
-		}
-		e.Matches = append(e.Matches, m)
-	}
-	return e
-}
-
-// groupOf names the group that a type is shown in, by the word before its first dot, and the pattern that selects all of
-// it; "" when there is none.
-func (f *linkForm) groupOf(t *catalog.Type) (title, all string) {
-	first, _, dotted := strings.Cut(t.Key(), ".")
-	if !dotted {
-		return "General", ""
-	}
-	if d := f.definitions[first]; d != nil {
-		return d.Title, first + ".*"
-	}
-	return strings.ToUpper(first[:1]) + strings.ReplaceAll(first[1:], "_", " "), first + ".*"
 }
 
 // show puts what was found at the partner into the field that it was looked up for.

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/app"
@@ -52,7 +51,7 @@ func open(t *testing.T, change ...func(*config.Config)) *site {
 		Config: config.Config{
 			Data: t.TempDir(), Listen: "127.0.0.1:0", PublicURL: front.URL, EgressAllow: config.Networks{netip.MustParsePrefix("127.0.0.0/8")},
 		},
-		Integrations: append(all.Integrations(), partner),
+		Integrations: append(all.Integrations(), partner, chimes{}),
 	}
 	for _, c := range change {
 		c(&o.Config)
@@ -292,15 +291,4 @@ func (p *tasks) Send(ctx context.Context, d *integration.Delivery) integration.R
 		return integration.Unreachable("Tasks", err)
 	}
 	return integration.Classify("Tasks", resp)
-}
-
-// eventually waits for what must come.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for until := time.Now().Add(60 * time.Second); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
-		if is() {
-			return
-		}
-	}
-	t.Fatalf("it did not come to this: %s", what)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/patchbay/patchbay/internal/browsertest"
+	"github.com/patchbay/patchbay/internal/config"
 )
 
 // shots is where TestShots writes pictures of every page, to be looked at: go test -run TestShots -args -shots DIR.
@@ -20,7 +21,7 @@ func TestShots(t *testing.T) {
 	if err := os.MkdirAll(*shots, 0o750); err != nil {
 		t.Fatal(err)
 	}
-	s := open(t)
+	s := open(t, func(c *config.Config) { c.PortalName, c.PortalAccent = "I Done This", "#e8590c" })
 	empty := s.signIn(browsertest.Options{})
 	empty.Go(s.url + "/settings/acme/teams/42")
 	empty.Shot(filepath.Join(*shots, "settings-empty.png"))
@@ -36,8 +37,50 @@ func TestShots(t *testing.T) {
 				}
 				p.Shot(filepath.Join(*shots, fmt.Sprintf("%s-%s-%d.png", name, look, width)))
 			}
+			s.shootForms(p, width, dark)
 		}
 	}
+}
+
+// shootForms makes pictures of what is only there after something was done.
+func (s *site) shootForms(p *browsertest.Page, width int, dark bool) {
+	shoot := func(name string) {
+		look := "light"
+		if dark {
+			look = "dark"
+		}
+		p.Shot(filepath.Join(*shots, fmt.Sprintf("%s-%s-%d.png", name, look, width)))
+	}
+	p.Expect("status of 400")
+	p.Go(s.url + "/integrations/tasks/link?scope=acme/teams/42")
+	if browsertest.Ask[bool](p, `!!document.querySelector("#allow")`) {
+		p.Press("#allow")
+	}
+	s.unfold(p)
+	p.Type("#f-settings-days", "many")
+	p.Press("button[value=save]")
+	shoot("form-wrong")
+	p.Type("#f-settings-project-search", "o")
+	p.See("#link", "Borealis")
+	p.Click("input[value=borealis]")
+	s.unfold(p)
+	p.Type("#f-settings-days", "3")
+	p.Click(`input[name=events][value="repo.*"]`)
+	p.Click("button[value=test]")
+	p.See("#link .notice.ok", "The test went through")
+	shoot("form-tested")
+	p.Press("button[value=save]")
+	shoot("saved")
+	p.Press(`a[href^="/connections/"]`)
+	shoot("connection")
+	p.Go(s.url + "/settings/acme/teams/42")
+	p.Press(`a[href$="/delete"]`)
+	shoot("delete")
+	p.Go(s.portal("acme/teams/42"))
+	p.See("h1", "Your links")
+	shoot("portal")
+	p.Go(s.url + "/integrations?q=nothing+like+it")
+	shoot("gallery-empty")
 }
 
 // addresses are the pages that there are, by a name.

@@ -79,6 +79,10 @@
   };
   document.addEventListener("input", (event) => {
     const input = event.target;
+    if (input.getAttribute("aria-invalid") === "true") { // it is being put right
+      input.removeAttribute("aria-invalid");
+      document.getElementById(`${input.id}-error`)?.remove();
+    }
     if (input.matches("input[type=search][data-live-search]")) {
       clearTimeout(pause);
       pause = setTimeout(() => search(input), 300);
