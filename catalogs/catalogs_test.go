@@ -217,6 +217,9 @@ func deliver(t testing.TB, i integration.Integration, ty *catalog.Type, payload 
 func TestEveryEventGoesToEveryIntegration(t *testing.T) {
 	for _, i := range all.Integrations() {
 		key := i.Definition().Key
+		if _, sends := i.(integration.Sender); !sends {
+			continue
+		}
 		if settings[key] == "" {
 			t.Errorf("there are no settings for %s: add some", key)
 			continue
