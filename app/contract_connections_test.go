@@ -93,6 +93,10 @@ func TestConnections(t *testing.T) {
 	p.on("/tickets", status(http.StatusUnauthorized, "no"))
 	s.publish(`{"event_type":"integration_test","scope":"acme/x","payload":{}}`)
 	con = s.until(path, "in need of its owner", func(o object) bool { return o.str("state") == "needs_reauth" })
+	if page := string(s.call("GET", "/metrics", "").want(200).body); !strings.Contains(page, `patchbay_connections{state="needs_reauth"} 1`) ||
+		!strings.Contains(page, `patchbay_connections{state="active"} 0`) {
+		t.Error("the metrics do not say so")
+	}
 	if con.str("links") != "1" || con.str("state_reason") != "Desk does not know the key [redacted]" {
 		t.Errorf("%v", con)
 	}

@@ -68,7 +68,14 @@ func (a *App) gauges() obs.Gauges {
 				"probing": float64(lanes.Probing), "throttled": float64(lanes.Throttled), "held": float64(lanes.Held),
 			}
 		},
-		Links:    func() float64 { return float64(a.engine.Load().Lanes) },
+		Links: func() float64 { return float64(a.engine.Load().Lanes) },
+		Connections: func() map[string]float64 {
+			out := map[string]float64{}
+			for state, n := range a.connections.States() {
+				out[string(state)] = float64(n)
+			}
+			return out
+		},
 		Hooks:    func() float64 { return float64(a.hooks.Pending()) },
 		Sources:  a.sourceFigures,
 		Watchers: func() float64 { return float64(a.hub.Subscribers()) },

@@ -238,6 +238,17 @@ func (s *Service) ByAccount(integration, account string) []patchbay.Connection {
 	return out
 }
 
+// States counts connections by their state; every state is there.
+func (s *Service) States() map[patchbay.ConnectionState]int {
+	out := map[patchbay.ConnectionState]int{patchbay.ConnectionActive: 0, patchbay.ConnectionDegraded: 0, patchbay.ConnectionNeedsReauth: 0}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, e := range s.known {
+		out[e.con.State]++
+	}
+	return out
+}
+
 // partner is an integration that accounts can be connected of.
 type partner struct {
 	key    string

@@ -28,6 +28,8 @@ type Gauges struct {
 	OldestPending func() (float64, error)
 	// Links counts links.
 	Links func() float64
+	// Connections counts connections by their state.
+	Connections func() map[string]float64
 	// Watchers counts subscribers of the live stream.
 	Watchers func() float64
 	// Hooks counts partners' calls that wait in memory for being read.
@@ -58,6 +60,7 @@ var (
 	inFlightDesc  = prometheus.NewDesc("patchbay_attempts_in_flight", "Attempts under way.", nil, nil)
 	lanesDesc     = prometheus.NewDesc("patchbay_lanes", "Links by what their lanes are doing: idle, working, failing, throttled, open, probing, held.", []string{"state"}, nil)
 	linksDesc     = prometheus.NewDesc("patchbay_links", "Links.", nil, nil)
+	connDesc      = prometheus.NewDesc("patchbay_connections", "Connections by their state: active, degraded, needs_reauth.", []string{"state"}, nil)
 	hooksDesc     = prometheus.NewDesc("patchbay_hooks_pending", "Partners' calls that wait at this node for being read.", nil, nil)
 	nodeDesc      = prometheus.NewDesc("patchbay_node_info", "Always 1; says which node of a shared database this is.", []string{"number"}, nil)
 	watchersDesc  = prometheus.NewDesc("patchbay_stream_watchers", "Subscribers of the live stream.", nil, nil)
@@ -69,7 +72,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (s state) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{queuedDesc, oldestDesc, inFlightDesc, lanesDesc, linksDesc, hooksDesc, nodeDesc, watchersDesc, bytesDesc,
+	for _, d := range []*prometheus.Desc{queuedDesc, oldestDesc, inFlightDesc, lanesDesc, linksDesc, connDesc, hooksDesc, nodeDesc, watchersDesc, bytesDesc,
 		commitsDesc, committedDesc, busyDesc, sourceMessagesDesc, sourcePendingDesc, sourceLagDesc, sourceConnectedDesc} {
 		ch <- d
 	}
@@ -90,6 +93,11 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 	if s.Lanes != nil {
 		for state, n := range s.Lanes() {
 			ch <- prometheus.MustNewConstMetric(lanesDesc, prometheus.GaugeValue, n, state)
+		}
+	}
+	if s.Connections != nil {
+		for state, n := range s.Connections() {
+			ch <- prometheus.MustNewConstMetric(connDesc, prometheus.GaugeValue, n, state)
 		}
 	}
 	if s.Node != nil {
