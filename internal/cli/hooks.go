@@ -121,7 +121,7 @@ func (c *hooksGetCmd) Run(p *program, conn *connection) error {
 // hook prints what became of a hook.
 func (p *program) hook(h *client.Hook) {
 	look := hookLook(h.State)
-	p.out.Printf("%s  %s\n", p.out.Paint(console.Bold, h.ID.String()), look.Paint(p.out, look.Sign+" "+string(h.State)))
+	p.out.Printf("%s  %s\n", p.out.Paint(console.Bold, h.ID.String()), look.Paint(p.out, string(h.State)))
 	from := h.Integration
 	if h.Type != "" {
 		from += " " + console.Line(h.Type)
