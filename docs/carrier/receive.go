@@ -3,6 +3,7 @@ package carrier
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
@@ -31,7 +32,10 @@ func (*Carrier) Read(_ context.Context, c *integration.HookCall) (*integration.R
 	var note struct {
 		Note string `json:"note"`
 	}
-	if err := json.Unmarshal(c.Body, &note); err != nil || note.Note == "" {
+	if err := json.Unmarshal(c.Body, &note); err != nil {
+		return nil, errors.New("it is no note")
+	}
+	if note.Note == "" {
 		return &integration.Reading{Ignored: "The pigeon has brought no note."}, nil
 	}
 	payload, err := json.Marshal(note)
