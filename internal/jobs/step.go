@@ -20,6 +20,9 @@ const (
 	atOnce = 16
 	// waitBusy is the pause before a step is tried again that waits for attempts under way.
 	waitBusy = 200 * time.Millisecond
+	// waitDetached is that pause for partners that take down what was set up for links, detachMost how long they get for it.
+	waitDetached = 500 * time.Millisecond
+	detachMost   = 2 * time.Minute
 	// scrubRest is the pause before a database is asked again to let go of what was erased.
 	scrubRest = 2 * time.Second
 	// figuresLate is how long after an event other nodes have handed over that they counted it, and then some.
@@ -170,8 +173,7 @@ func (s *Service) erase(ctx context.Context, w *work) (result, error) {
 		}
 		return result{}, nil
 	case phaseLinks:
-		w.cursor.Phase = phaseQuiet
-		return result{}, s.eraseLinks(ctx, tenant)
+		return s.eraseLinks(ctx, w, tenant)
 	case phaseQuiet:
 		return s.quietTenant(ctx, w, tenant)
 	case phaseForget:
@@ -230,21 +232,51 @@ func (s *Service) eraseFigures(ctx context.Context, w *work, tenant string) (res
 	return r, err
 }
 
-// eraseLinks deletes a tenant's links and keys, as a person does: nodes hear of it.
-func (s *Service) eraseLinks(ctx context.Context, tenant string) error {
+// eraseLinks deletes a tenant's keys and links, as a person does: nodes hear of it. Partners get a while to take down what was
+// set up for the links, because after it nobody can ask them any more.
+func (s *Service) eraseLinks(ctx context.Context, w *work, tenant string) (result, error) {
 	c := &access.Caller{Permissions: []access.Permission{access.Admin}, Name: "job"}
+	if w.cursor.Until == 0 {
+		if err := s.eraseKeys(ctx, c, tenant); err != nil {
+			return result{}, err
+		}
+		w.cursor.Until = s.o.Now().Add(detachMost).UnixMilli()
+	}
+	found, err := s.deleteLinks(ctx, c, tenant)
+	if err != nil {
+		return result{}, err
+	}
+	if found > 0 { // some may stay for as long as it takes to take them down
+		if found, err = s.deleteLinks(ctx, c, tenant); err != nil {
+			return result{}, err
+		}
+	}
+	if found > 0 && s.o.Now().UnixMilli() < w.cursor.Until {
+		return result{again: waitDetached, why: "waiting until partners have taken down what was set up for the tenant's links"}, nil
+	}
+	w.cursor.Phase, w.cursor.Until = phaseQuiet, 0
+	return result{}, nil
+}
+
+// deleteLinks deletes a tenant's links, and returns how many there were. Those that are being taken down are among them.
+func (s *Service) deleteLinks(ctx context.Context, c *access.Caller, tenant string) (found int, err error) {
 	links, err := s.o.Store.AllLinks(ctx)
 	if err != nil {
-		return storeError("reading the links", err)
+		return 0, storeError("reading the links", err)
 	}
 	for i := range links {
 		if links[i].Scope.Tenant() != tenant {
 			continue
 		}
+		found++
 		if err := s.o.Links.Delete(ctx, c, links[i].ID); err != nil && patchbay.CodeOf(err) != patchbay.CodeNotFound {
-			return err
+			return 0, err
 		}
 	}
+	return found, nil
+}
+
+func (s *Service) eraseKeys(ctx context.Context, c *access.Caller, tenant string) error {
 	keys, err := s.o.Store.AllKeys(ctx)
 	if err != nil {
 		return storeError("reading the API keys", err)
