@@ -60,7 +60,8 @@ func (s *Service) Begin(ctx context.Context, c *access.Caller, in Start) (*Redir
 		return nil, err
 	}
 	if p.how.Keys != nil {
-		return nil, patchbay.Errorf(patchbay.CodeInvalidRequest, "%s has no page for this: give the keys that were made there", p.title)
+		return nil, patchbay.Errorf(patchbay.CodeInvalidRequest,
+			"%s has no page for this: give the keys that were made there", p.title)
 	}
 	if f.Redirect, err = s.redirect(p.key); err != nil {
 		return nil, err
@@ -103,7 +104,8 @@ func (s *Service) destination(ctx context.Context, c *access.Caller, p *partner,
 			return "", 0, err
 		}
 		if con.Integration != p.key {
-			return "", 0, patchbay.Errorf(patchbay.CodeInvalidRequest, "the connection %s is one of %s, not of %s", con.ID, con.Integration, p.key)
+			return "", 0, patchbay.Errorf(patchbay.CodeInvalidRequest,
+				"the connection %s is one of %s, not of %s", con.ID, con.Integration, p.key)
 		}
 		return con.Scope, con.ID, nil
 	}

@@ -68,7 +68,8 @@ func (s *Service) inspect(ctx context.Context, con *patchbay.Connection) (*patch
 		return s.judge(ctx, con, result)
 	}
 	if id.Account.ID != con.Account.ID {
-		return s.judge(ctx, con, integration.Expired("%s says that these credentials are those of %s, not of %s", p.title, accountName(&id.Account), accountName(&con.Account)))
+		return s.judge(ctx, con, integration.Expired(
+			"%s says that these credentials are those of %s, not of %s", p.title, accountName(&id.Account), accountName(&con.Account)))
 	}
 	s.accepted(con.ID)
 	return s.amend(ctx, con, func(next *patchbay.Connection) {
@@ -83,7 +84,8 @@ func (s *Service) inspect(ctx context.Context, con *patchbay.Connection) (*patch
 // error.
 func (s *Service) judge(ctx context.Context, con *patchbay.Connection, result integration.Result) (*patchbay.Connection, error) {
 	state := patchbay.ConnectionDegraded
-	if result.Verdict == patchbay.VerdictAuthExpired || result.Type == patchbay.CodeUserConfigurationError && (result.Code == 401 || result.Code == 403) {
+	if result.Verdict == patchbay.VerdictAuthExpired ||
+		result.Type == patchbay.CodeUserConfigurationError && (result.Code == 401 || result.Code == 403) {
 		state = patchbay.ConnectionNeedsReauth
 	}
 	reason, was := sentence(result.Error), con.State

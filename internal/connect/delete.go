@@ -54,7 +54,8 @@ func (s *Service) Delete(ctx context.Context, c *access.Caller, id patchbay.Conn
 		return nil, unavailable("deleting a connection", err)
 	}
 	s.forget(id)
-	s.o.Log.Info("connection: deleted", "connection", id, "integration", con.Integration, "revoked", out.Revoked, "notice", out.Notice)
+	s.o.Log.Info("connection: deleted",
+		"connection", id, "integration", con.Integration, "revoked", out.Revoked, "notice", out.Notice)
 	return out, nil
 }
 

@@ -152,7 +152,8 @@ func (s *Service) apply(c *access.Caller, con *patchbay.Connection, in *Input, c
 		return err
 	}
 	if c.Portal && (in.Owner != nil && *in.Owner != con.Owner || in.OwnerScope != nil || slices.Contains(clear, "owner_scope")) {
-		return patchbay.Errorf(patchbay.CodeForbidden, "a portal's connections belong to the user of its session: the product itself can hand one over")
+		return patchbay.Errorf(patchbay.CodeForbidden,
+			"a portal's connections belong to the user of its session: the product itself can hand one over")
 	}
 	for _, f := range []struct {
 		path  string
@@ -197,7 +198,8 @@ func applyOwnerScope(c *access.Caller, con *patchbay.Connection, given *string) 
 
 // Update changes a connection. clear names fields that were sent as null; ifMatch, when not "", is the version that the
 // caller has read.
-func (s *Service) Update(ctx context.Context, c *access.Caller, id patchbay.ConnectionID, in Input, clear []string, ifMatch string) (*View, error) {
+func (s *Service) Update(ctx context.Context, c *access.Caller, id patchbay.ConnectionID, in Input, clear []string,
+	ifMatch string) (*View, error) {
 	if _, err := s.mine(ctx, c, access.Manage, id); err != nil {
 		return nil, err
 	}

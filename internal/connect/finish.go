@@ -68,7 +68,8 @@ func (s *Service) Finish(ctx context.Context, c *access.Caller, in Callback) (*F
 	if err != nil {
 		return out, err
 	}
-	s.o.Log.Info("connection: connected", "connection", con.ID, "integration", con.Integration, "scope", con.Scope, "account", con.Account.ID, "new", created)
+	s.o.Log.Info("connection: connected",
+		"connection", con.ID, "integration", con.Integration, "scope", con.Scope, "account", con.Account.ID, "new", created)
 	out.Connection, out.Created = s.view(con), created
 	return out, nil
 }
@@ -118,7 +119,8 @@ func rightIssuer(p *partner, q url.Values) error {
 		return nil
 	}
 	if iss := q["iss"]; len(iss) != 1 || iss[0] != o.Issuer {
-		return patchbay.Errorf(patchbay.CodeUserConfigurationError, "the answer does not say that it comes from %s (iss), so nothing was connected; begin again", p.title)
+		return patchbay.Errorf(patchbay.CodeUserConfigurationError,
+			"the answer does not say that it comes from %s (iss), so nothing was connected; begin again", p.title)
 	}
 	return nil
 }
@@ -199,11 +201,13 @@ const maxAccount = 255
 
 // isAccount reports whether a text can stand for an account. It is never changed to fit: two accounts must not become one.
 func isAccount(id string) bool {
-	return id != "" && len(id) <= maxAccount && utf8.ValidString(id) && !strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f })
+	return id != "" && len(id) <= maxAccount && utf8.ValidString(id) &&
+		!strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
 // ask calls Identify. What it returns holds no secrets, and is whole: an account, or a sentence.
-func (s *Service) ask(ctx context.Context, p *partner, g *integration.Grant, secrets []string) (id *integration.Identity, result integration.Result) {
+func (s *Service) ask(ctx context.Context, p *partner, g *integration.Grant,
+	secrets []string) (id *integration.Identity, result integration.Result) {
 	env, wire := s.env(p, append(g.Credentials.Secrets(), secrets...))
 	g.Env = env
 	ctx, cancel := context.WithTimeout(ctx, callTime)

@@ -31,7 +31,8 @@ type made struct {
 type named struct{ ownerScope, name, visible bool }
 
 // keep stores what came of a consent.
-func (s *Service) keep(ctx context.Context, c *access.Caller, p *partner, f *flow, g *granted, id *integration.Identity) (*patchbay.Connection, bool, error) {
+func (s *Service) keep(ctx context.Context, c *access.Caller, p *partner, f *flow, g *granted,
+	id *integration.Identity) (*patchbay.Connection, bool, error) {
 	m := made{reconnect: f.Reconnect, Connection: &patchbay.Connection{
 		Integration: p.key, Scope: f.Scope, Owner: c.User, OwnerScope: c.OwnerScope, Credentials: g.credentials, Grants: g.scopes,
 	}}
@@ -73,7 +74,8 @@ func (s *Service) store(ctx context.Context, p *partner, m *made) (con *patchbay
 		m.Grants = m.Grants[:maxGrants]
 	}
 	if len(raw) > patchbay.MaxCredentialBytes || len(m.Data) > patchbay.MaxSettingsBytes {
-		return nil, false, patchbay.Errorf(patchbay.CodeServiceError, "%s gave credentials of more than %d bytes, which is too much to keep", p.title, patchbay.MaxCredentialBytes)
+		return nil, false, patchbay.Errorf(patchbay.CodeServiceError,
+			"%s gave credentials of more than %d bytes, which is too much to keep", p.title, patchbay.MaxCredentialBytes)
 	}
 	s.change.Lock()
 	defer s.change.Unlock()
@@ -106,7 +108,8 @@ func (s *Service) before(ctx context.Context, p *partner, m *made) (*patchbay.Co
 		case err != nil:
 			return nil, unavailable("reading a connection", err)
 		case con.Account.ID != m.Account.ID:
-			return nil, patchbay.Errorf(patchbay.CodeConflict, "this connection is to %s at %s, but you signed in there as %s: nothing was changed; sign out there and begin again, or connect %s by itself",
+			return nil, patchbay.Errorf(patchbay.CodeConflict,
+				"this connection is to %s at %s, but you signed in there as %s: nothing was changed; sign out there and begin again, or connect %s by itself",
 				accountName(&con.Account), p.title, accountName(&m.Account), accountName(&m.Account))
 		}
 		return con, nil
@@ -138,7 +141,8 @@ func (s *Service) next(before *patchbay.Connection, m *made) *patchbay.Connectio
 		next.ID, next.CreatedAt, next.UpdatedAt, next.Revision = patchbay.ConnectionID(s.o.Store.NewID(1)), now, now, 1
 		return &next
 	}
-	next.ID, next.Scope, next.Owner, next.CreatedAt, next.UpdatedAt, next.Revision = before.ID, before.Scope, before.Owner, before.CreatedAt, later(before.UpdatedAt, now), before.Revision+1
+	next.ID, next.Scope, next.Owner, next.CreatedAt = before.ID, before.Scope, before.Owner, before.CreatedAt
+	next.UpdatedAt, next.Revision = later(before.UpdatedAt, now), before.Revision+1
 	if !m.named.ownerScope {
 		next.OwnerScope = before.OwnerScope
 	}
@@ -183,7 +187,8 @@ func (s *Service) Create(ctx context.Context, c *access.Caller, in Input) (v *Vi
 		return nil, false, err
 	}
 	if p.how.Keys == nil {
-		return nil, false, patchbay.Errorf(patchbay.CodeInvalidRequest, "accounts of %s are connected in a browser: open %s/auth/%s there", p.title, s.public(), p.key)
+		return nil, false, patchbay.Errorf(patchbay.CodeInvalidRequest,
+			"accounts of %s are connected in a browser: open %s/auth/%s there", p.title, s.public(), p.key)
 	}
 	m := made{Connection: &patchbay.Connection{Integration: p.key, Scope: c.Scope, Owner: c.User, OwnerScope: c.OwnerScope}}
 	if err := s.apply(c, m.Connection, &in, nil); err != nil {
@@ -211,7 +216,8 @@ func (s *Service) Create(ctx context.Context, c *access.Caller, in Input) (v *Vi
 	if err != nil {
 		return nil, false, err
 	}
-	s.o.Log.Info("connection: connected", "connection", con.ID, "integration", con.Integration, "scope", con.Scope, "account", con.Account.ID, "new", created)
+	s.o.Log.Info("connection: connected",
+		"connection", con.ID, "integration", con.Integration, "scope", con.Scope, "account", con.Account.ID, "new", created)
 	return s.view(con), created, nil
 }
 

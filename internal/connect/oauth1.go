@@ -33,7 +33,8 @@ func (s *Service) beginOAuth1(ctx context.Context, p *partner, f *flow) (string,
 	}
 	u, err := config.AuthorizationURL(f.Token)
 	if err != nil || u.Host == "" {
-		return "", patchbay.Errorf(patchbay.CodeMisconfiguredIntegration, "the address of %s's consent must be a whole http or https URL", p.title)
+		return "", patchbay.Errorf(patchbay.CodeMisconfiguredIntegration,
+			"the address of %s's consent must be a whole http or https URL", p.title)
 	}
 	return u.String(), nil
 }
@@ -42,7 +43,8 @@ func (s *Service) beginOAuth1(ctx context.Context, p *partner, f *flow) (string,
 func (s *Service) finishOAuth1(ctx context.Context, p *partner, f *flow, q url.Values) (*granted, error) {
 	verifier := q["oauth_verifier"]
 	if len(verifier) != 1 || verifier[0] == "" || subtle.ConstantTimeCompare([]byte(q.Get("oauth_token")), []byte(f.Token)) != 1 {
-		return nil, patchbay.Errorf(patchbay.CodeUserConfigurationError, "%s sent the browser back without saying that access was granted; nothing was connected", p.title)
+		return nil, patchbay.Errorf(patchbay.CodeUserConfigurationError,
+			"%s sent the browser back without saying that access was granted; nothing was connected", p.title)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -64,7 +66,8 @@ func (s *Service) oauth1Config(p *partner, f *flow, wire *oauth1Wire) (*oauth1.C
 	o := p.how.OAuth1
 	for _, address := range []string{o.RequestURL, o.AuthorizeURL, o.AccessURL} {
 		if integration.CheckURL(address) != nil {
-			return nil, patchbay.Errorf(patchbay.CodeMisconfiguredIntegration, "the addresses of %s's consent and tokens must be whole http or https URLs", p.title)
+			return nil, patchbay.Errorf(patchbay.CodeMisconfiguredIntegration,
+				"the addresses of %s's consent and tokens must be whole http or https URLs", p.title)
 		}
 	}
 	env, attempt := s.env(p, wire.secrets)
@@ -79,7 +82,8 @@ func (s *Service) oauth1Config(p *partner, f *flow, wire *oauth1Wire) (*oauth1.C
 	if o.PrivateKey != "" {
 		key, err := privateKey(o.PrivateKey)
 		if err != nil {
-			return nil, patchbay.Errorf(patchbay.CodeMisconfiguredIntegration, "the private key for %s cannot be read: it must be an RSA key in PEM", p.title)
+			return nil, patchbay.Errorf(patchbay.CodeMisconfiguredIntegration,
+				"the private key for %s cannot be read: it must be an RSA key in PEM", p.title)
 		}
 		config.Signer = &oauth1.RSASigner{PrivateKey: key}
 	}
@@ -149,11 +153,14 @@ func (w *oauth1Wire) explain(p *partner, err error) error {
 		result := integration.Unreachable(p.title, w.failed)
 		return patchbay.Errorf(result.Type, "nothing was connected: %s", sentence(w.redact(result.Error)))
 	case w.status == 400 || w.status == 401 || w.status == 403: // RFC 5849 §3.2
-		return patchbay.Errorf(patchbay.CodeMisconfiguredIntegration, "%s does not take the application's consumer key and signature (status %d); the operator must check its registration there", p.title, w.status)
+		return patchbay.Errorf(patchbay.CodeMisconfiguredIntegration,
+			"%s does not take the application's consumer key and signature (status %d); the operator must check its registration there", p.title, w.status)
 	case w.status == 0:
 		return patchbay.Internal("signing a request", err)
 	case w.status < 200 || w.status > 299:
-		return patchbay.Errorf(patchbay.CodeServiceError, "%s answered with status %d; nothing was connected", p.title, w.status)
+		return patchbay.Errorf(patchbay.CodeServiceError,
+			"%s answered with status %d; nothing was connected", p.title, w.status)
 	}
-	return patchbay.Errorf(patchbay.CodeServiceError, "%s answered with something that is no OAuth 1.0a token; nothing was connected", p.title)
+	return patchbay.Errorf(patchbay.CodeServiceError,
+		"%s answered with something that is no OAuth 1.0a token; nothing was connected", p.title)
 }

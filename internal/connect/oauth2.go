@@ -38,7 +38,8 @@ var reserved = []string{"response_type", "client_id", "redirect_uri", "scope", "
 func (s *Service) authorizeURL(p *partner, f *flow, state string) (string, error) {
 	o := p.how.OAuth2
 	if integration.CheckURL(o.AuthURL) != nil || integration.CheckURL(o.TokenURL) != nil {
-		return "", patchbay.Errorf(patchbay.CodeMisconfiguredIntegration, "the addresses of %s's consent and tokens must be whole http or https URLs", p.title)
+		return "", patchbay.Errorf(patchbay.CodeMisconfiguredIntegration,
+			"the addresses of %s's consent and tokens must be whole http or https URLs", p.title)
 	}
 	config := oauth2.Config{ClientID: o.ClientID, RedirectURL: f.Redirect, Endpoint: oauth2.Endpoint{AuthURL: o.AuthURL}}
 	var options []oauth2.AuthCodeOption
@@ -65,7 +66,8 @@ func (s *Service) authorizeURL(p *partner, f *flow, state string) (string, error
 func (s *Service) exchange(ctx context.Context, p *partner, f *flow, q url.Values) (*granted, error) {
 	code := q["code"]
 	if len(code) != 1 || code[0] == "" || len(code[0]) > maxReturn {
-		return nil, patchbay.Errorf(patchbay.CodeUserConfigurationError, "%s sent the browser back without a code, so nothing was connected; begin again", p.title)
+		return nil, patchbay.Errorf(patchbay.CodeUserConfigurationError,
+			"%s sent the browser back without a code, so nothing was connected; begin again", p.title)
 	}
 	form := url.Values{"grant_type": {"authorization_code"}, "code": code, "redirect_uri": {f.Redirect}}
 	secrets := []string{code[0], f.Verifier}
@@ -130,7 +132,8 @@ func (s *Service) token(ctx context.Context, p *partner, form url.Values, secret
 		return nil, err
 	}
 	g := &granted{scopes: t.Scopes, secrets: secrets, credentials: patchbay.Credentials{
-		Access: t.Access, Refresh: t.Refresh, Type: t.Type, ExpiresAt: ends(began, t.ExpiresIn), RefreshExpiresAt: ends(began, t.RefreshExpiresIn),
+		Access: t.Access, Refresh: t.Refresh, Type: t.Type,
+		ExpiresAt: ends(began, t.ExpiresIn), RefreshExpiresAt: ends(began, t.RefreshExpiresIn),
 	}}
 	if g.credentials.Type == "" {
 		g.credentials.Type = "Bearer"
@@ -313,5 +316,6 @@ func ends(began time.Time, lasts int64) time.Time {
 	if lasts <= 0 {
 		return time.Time{}
 	}
-	return began.Add(min(time.Duration(min(lasts, int64(longestToken/time.Second)))*time.Second, longestToken)).UTC().Truncate(time.Millisecond)
+	lasts = min(lasts, int64(longestToken/time.Second))
+	return began.Add(time.Duration(lasts) * time.Second).UTC().Truncate(time.Millisecond)
 }

@@ -80,7 +80,8 @@ func (s *Service) renew(ctx context.Context, stale *patchbay.Connection) (*patch
 	case <-call.done:
 		return call.con, call.err
 	case <-ctx.Done():
-		return nil, patchbay.Errorf(patchbay.CodeServiceError, "the credentials are being renewed, which takes longer than there was time")
+		return nil, patchbay.Errorf(patchbay.CodeServiceError,
+			"the credentials are being renewed, which takes longer than there was time")
 	}
 }
 
@@ -101,7 +102,8 @@ func (s *Service) renewAlone(ctx context.Context, stale *patchbay.Connection) (*
 		return s.orOld(con, refused, err)
 	}
 	if refused && s.now().Sub(con.CheckedAt) < s.pace.young {
-		return nil, patchbay.Errorf(patchbay.CodeServiceError, "%s did not take credentials that are seconds old; they are renewed once more if it still refuses them in a while", s.title(con.Integration))
+		return nil, patchbay.Errorf(patchbay.CodeServiceError,
+			"%s did not take credentials that are seconds old; they are renewed once more if it still refuses them in a while", s.title(con.Integration))
 	}
 	return s.refreshLeased(ctx, con, stale, refused)
 }
@@ -132,7 +134,8 @@ func (s *Service) refreshLeased(ctx context.Context, con, stale *patchbay.Connec
 			return s.orOld(con, refused, unavailable("renewing credentials", err))
 		}
 		if s.now().After(until) || !s.pause(s.pace.look) {
-			return s.orOld(con, refused, patchbay.Errorf(patchbay.CodeServiceError, "the credentials are being renewed by another node"))
+			return s.orOld(con, refused, patchbay.Errorf(patchbay.CodeServiceError,
+				"the credentials are being renewed by another node"))
 		}
 		if con, err = s.readAnew(ctx, con.ID, true); err != nil {
 			return nil, err
@@ -195,7 +198,8 @@ func (s *Service) refresh(ctx context.Context, fence int64, con *patchbay.Connec
 		return saved, nil
 	}
 	if con.State != patchbay.ConnectionDegraded {
-		s.o.Log.Warn("connection: credentials could not be renewed; trying again", "connection", con.ID, "integration", con.Integration, "reason", next.StateReason)
+		s.o.Log.Warn("connection: credentials could not be renewed; trying again",
+			"connection", con.ID, "integration", con.Integration, "reason", next.StateReason)
 	}
 	return s.orOld(saved, refused, patchbay.Errorf(patchbay.CodeServiceError, "%s", next.StateReason))
 }
@@ -240,7 +244,8 @@ func (s *Service) saveRefreshed(ctx context.Context, fence int64, next *patchbay
 		case errors.Is(err, store.ErrConflict): // the owner has connected anew meanwhile
 			return s.readAnew(ctx, next.ID, true)
 		case s.now().After(until) || !s.pause(s.pace.save):
-			s.o.Log.Error("connection: new credentials could not be stored; the owner may have to connect anew", "connection", next.ID, "integration", next.Integration, "error", err)
+			s.o.Log.Error("connection: new credentials could not be stored; the owner may have to connect anew",
+				"connection", next.ID, "integration", next.Integration, "error", err)
 			return nil, unavailable("storing new credentials", err)
 		}
 	}
@@ -309,7 +314,8 @@ func (s *Service) recheck(ctx context.Context, con *patchbay.Connection, refused
 		if !ended(con, s.now()) {
 			return con, nil
 		}
-		return s.judge(ctx, con, integration.Expired("the access that %s gave has ended, and it gave no way to renew it", s.title(con.Integration)))
+		return s.judge(ctx, con, integration.Expired(
+			"the access that %s gave has ended, and it gave no way to renew it", s.title(con.Integration)))
 	}
 	return s.inspect(ctx, con)
 }

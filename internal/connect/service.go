@@ -102,7 +102,8 @@ func New(o Options) *Service {
 		o.Random = rand.Float64
 	}
 	s := &Service{
-		o: o, now: o.Now, random: o.Random, pace: defaultPace, known: map[patchbay.ConnectionID]*entry{}, byWho: map[who]map[patchbay.ConnectionID]bool{},
+		o: o, now: o.Now, random: o.Random, pace: defaultPace,
+		known: map[patchbay.ConnectionID]*entry{}, byWho: map[who]map[patchbay.ConnectionID]bool{},
 	}
 	s.run, s.stop = context.WithCancel(context.Background())
 	s.renewals.calls = map[patchbay.ConnectionID]*renewal{}
@@ -148,7 +149,9 @@ func (s *Service) put(con *patchbay.Connection, credentials *patchbay.Credential
 		s.unlist(e.con)
 	}
 	bare := *con
-	bare.Credentials = patchbay.Credentials{Type: con.Credentials.Type, ExpiresAt: con.Credentials.ExpiresAt, RefreshExpiresAt: con.Credentials.RefreshExpiresAt}
+	bare.Credentials = patchbay.Credentials{
+		Type: con.Credentials.Type, ExpiresAt: con.Credentials.ExpiresAt, RefreshExpiresAt: con.Credentials.RefreshExpiresAt,
+	}
 	if credentials != nil || e.con != nil && e.con.Revision < con.Revision {
 		e.credentials = credentials
 	}
@@ -263,17 +266,20 @@ type partner struct {
 func (s *Service) partner(key string) (*partner, error) {
 	i, ok := s.o.Integrations[key]
 	if !ok {
-		return nil, patchbay.Errorf(patchbay.CodeUnsupportedIntegration, "there is no integration %q; GET /integrations lists those that there are", clip(key))
+		return nil, patchbay.Errorf(patchbay.CodeUnsupportedIntegration,
+			"there is no integration %q; GET /integrations lists those that there are", clip(key))
 	}
 	def := i.Definition()
 	c, ok := i.(integration.Connector)
 	if !ok {
-		return nil, patchbay.Errorf(patchbay.CodeUnsupportedIntegration, "accounts of %s cannot be connected: its links need no connection", def.Title)
+		return nil, patchbay.Errorf(patchbay.CodeUnsupportedIntegration,
+			"accounts of %s cannot be connected: its links need no connection", def.Title)
 	}
 	p := &partner{key: key, title: def.Title, def: def, c: c, config: s.o.Configs[key]}
 	how, err := c.Connect(p.config)
 	if err != nil {
-		return nil, patchbay.Errorf(patchbay.CodeMisconfiguredIntegration, "accounts of %s cannot be connected on this installation: %w", def.Title, err)
+		return nil, patchbay.Errorf(patchbay.CodeMisconfiguredIntegration,
+			"accounts of %s cannot be connected on this installation: %w", def.Title, err)
 	}
 	n := 0
 	for _, is := range []bool{how.OAuth2 != nil, how.OAuth1 != nil, how.Keys != nil} {
@@ -311,9 +317,11 @@ func (s *Service) redirect(key string) (string, error) {
 	u, err := url.Parse(base)
 	switch {
 	case base == "" || err != nil || u.Host == "":
-		return "", patchbay.Errorf(patchbay.CodeMisconfiguredIntegration, "accounts cannot be connected before the installation knows its public address: set public-url, such as https://hooks.example.com")
+		return "", patchbay.Errorf(patchbay.CodeMisconfiguredIntegration,
+			"accounts cannot be connected before the installation knows its public address: set public-url, such as https://hooks.example.com")
 	case u.Scheme != "https" && !s.o.Development:
-		return "", patchbay.Errorf(patchbay.CodeMisconfiguredIntegration, "accounts cannot be connected over plain http: serve with TLS and set public-url to an https:// address")
+		return "", patchbay.Errorf(patchbay.CodeMisconfiguredIntegration,
+			"accounts cannot be connected over plain http: serve with TLS and set public-url to an https:// address")
 	}
 	return base + "/auth/" + key + "/callback", nil
 }

@@ -19,7 +19,8 @@ func (s *Service) Use(ctx context.Context, id patchbay.ConnectionID, scope patch
 		return nil, missing(err)
 	}
 	if !con.Scope.Contains(scope) {
-		return nil, patchbay.Errorf(patchbay.CodeUserConfigurationError, "the link's connection does not serve the link's scope: choose another connection")
+		return nil, patchbay.Errorf(patchbay.CodeUserConfigurationError,
+			"the link's connection does not serve the link's scope: choose another connection")
 	}
 	if con.State == patchbay.ConnectionNeedsReauth {
 		return nil, s.needsOwner(con)
@@ -44,7 +45,8 @@ func missing(err error) error {
 }
 
 func (s *Service) needsOwner(con *patchbay.Connection) error {
-	return patchbay.Errorf(patchbay.CodeUserConfigurationError, "the connection to %s as %s must be renewed by its owner: %s", s.title(con.Integration), accountName(&con.Account), con.StateReason)
+	return patchbay.Errorf(patchbay.CodeUserConfigurationError,
+		"the connection to %s as %s must be renewed by its owner: %s", s.title(con.Integration), accountName(&con.Account), con.StateReason)
 }
 
 // title is the integration's name for people.
@@ -58,7 +60,9 @@ func (s *Service) title(key string) string {
 func connected(con *patchbay.Connection) *integration.Connected {
 	c := con.Credentials
 	c.Extra, c.Fill = maps.Clone(c.Extra), maps.Clone(c.Fill)
-	return &integration.Connected{ID: con.ID, Account: con.Account, Grants: slices.Clone(con.Grants), Data: slices.Clone(con.Data), Credentials: c}
+	return &integration.Connected{
+		ID: con.ID, Account: con.Account, Grants: slices.Clone(con.Grants), Data: slices.Clone(con.Data), Credentials: c,
+	}
 }
 
 // current returns a connection with its credentials: from memory, or from the store when memory has none.
@@ -139,7 +143,8 @@ func (s *Service) recovered(id patchbay.ConnectionID) {
 // For returns the connection that a link in a scope may use, with its credentials as they are, when the caller may have it
 // used: it is of that integration, its scope contains the link's, and the caller sees it. Of those that the caller must not
 // see it tells nothing, not even that they exist.
-func (s *Service) For(ctx context.Context, c *access.Caller, id patchbay.ConnectionID, integration string, scope patchbay.Scope) (*patchbay.Connection, error) {
+func (s *Service) For(ctx context.Context, c *access.Caller, id patchbay.ConnectionID, integration string,
+	scope patchbay.Scope) (*patchbay.Connection, error) {
 	con, err := s.find(ctx, id)
 	if err != nil {
 		return nil, err
@@ -188,7 +193,8 @@ func (s *Service) mine(ctx context.Context, c *access.Caller, p access.Permissio
 		return con, nil
 	}
 	if sees(c, con) {
-		return nil, patchbay.Errorf(patchbay.CodeForbidden, "the connection %s belongs to a scope above yours: it can be used here and changed only there", id)
+		return nil, patchbay.Errorf(patchbay.CodeForbidden,
+			"the connection %s belongs to a scope above yours: it can be used here and changed only there", id)
 	}
 	return nil, notFound(id)
 }
