@@ -49,7 +49,7 @@ func (s *Service) Choices(ctx context.Context, c *access.Caller, key, setting st
 	if len(in.Search) > searchMost {
 		return nil, patchbay.Invalid("search", "is longer than %d bytes", searchMost)
 	}
-	if d.Settings, err = settingsObject(d.Settings); err != nil {
+	if d.Settings, err = settingsObject(def.Settings, d.Settings); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, choicesTime)
@@ -81,8 +81,10 @@ func dynamic(def *integration.Definition, key string) bool {
 	return false
 }
 
-// settingsObject refuses what is no JSON object; nothing is an empty one.
-func settingsObject(raw json.RawMessage) (json.RawMessage, error) {
+// settingsObject refuses what is no JSON object; nothing is an empty one. It drops what the Spec does not know: JSON is decoded
+// whatever the case of its keys, so that an "API_URL", which was nobody's target when stored secrets were put in place of
+// their masks, would become the address that they are sent to.
+func settingsObject(spec integration.Spec, raw json.RawMessage) (json.RawMessage, error) {
 	if len(raw) == 0 {
 		return json.RawMessage("{}"), nil
 	}
@@ -90,5 +92,22 @@ func settingsObject(raw json.RawMessage) (json.RawMessage, error) {
 	if len(raw) > patchbay.MaxSettingsBytes || json.Unmarshal(raw, &in) != nil || in == nil {
 		return nil, patchbay.Invalid("settings", "must be a JSON object of at most %d bytes", patchbay.MaxSettingsBytes)
 	}
-	return raw, nil
+	return json.Marshal(known(spec, in))
+}
+
+// known are the settings that a Spec knows.
+func known(spec integration.Spec, in map[string]json.RawMessage) map[string]json.RawMessage {
+	out := make(map[string]json.RawMessage, len(spec))
+	for i := range spec {
+		value, ok := in[spec[i].Key]
+		if !ok {
+			continue
+		}
+		var fields map[string]json.RawMessage
+		if spec[i].Type == integration.TypeObject && json.Unmarshal(value, &fields) == nil && fields != nil {
+			value, _ = json.Marshal(known(spec[i].Fields, fields)) // it was JSON, and still is
+		}
+		out[spec[i].Key] = value
+	}
+	return out
 }

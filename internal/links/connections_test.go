@@ -193,6 +193,12 @@ func TestChoices(t *testing.T) {
 	if _, err := f.Choices(t.Context(), admin, "hub", "place", ChoiceInput{Link: &v.ID, Settings: v.Settings}); err != nil || !strings.Contains(string(asked.Settings), "token-123456") {
 		t.Errorf("of a stored link: %v, asked was %s", err, asked.Settings)
 	}
+	// A key that differs in its case only is no setting, and so never a target that was not seen to change.
+	if _, err := f.Choices(t.Context(), admin, "hub", "place", ChoiceInput{Link: &v.ID, Settings: json.RawMessage(`{"PLACE":"evil","Address":"x"}`)}); err != nil {
+		t.Error(err)
+	} else if text := strings.ToLower(string(asked.Settings)); strings.Contains(text, "evil") || strings.Contains(text, "address") {
+		t.Errorf("unknown settings came through beside stored secrets: %s", asked.Settings)
+	}
 	reader := &access.Caller{Permissions: []access.Permission{access.Read}}
 	portal := &access.Caller{Scope: "other", Portal: true, Permissions: []access.Permission{access.Manage}}
 	asked = nil
