@@ -197,3 +197,26 @@ func TestRotationOverNodes(t *testing.T) {
 		t.Errorf("at the end %v, and %s is current", have, current)
 	}
 }
+
+// TestMoveWithSecrets moves an installation to PostgreSQL: what was sealed is read there with the same key file, and not
+// without it.
+func TestMoveWithSecrets(t *testing.T) {
+	data, database, k := t.TempDir(), pgtest.Database(t), newSink(t)
+	s := start(t, data, "--dev")
+	s.secretLinks(20, k.URL)
+	_, key := s.sealedRows()
+	s.interrupt()
+	out, err := command(t.Context(), "move", "--from", data, "--to", database).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), filepath.Join(data, "secret.key")) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	refused, err := command(t.Context(), "serve", "--dev", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--database", database).CombinedOutput()
+	if err == nil || !strings.Contains(string(refused), "--key-file") {
+		t.Errorf("a start without the key file: %v\n%s", err, refused)
+	}
+	s = start(t, data, "--dev", "--database", database)
+	s.arrives(k)
+	if rows, current := s.sealedRows(); current != key || rows[key] != 20 || rows[""] != 0 {
+		t.Errorf("after the move: %v, %s is current", rows, current)
+	}
+}

@@ -131,6 +131,8 @@ func (c *Chunk) normal() *Chunk {
 	n := *c
 	n.Next = ""
 	n.Links = append([]LinkRevision(nil), c.Links...)
+	n.Types, n.Keys, n.Connections, n.Lanes = none(c.Types), none(c.Keys), none(c.Connections), none(c.Lanes)
+	n.Threads, n.Jobs, n.Samples = none(c.Threads), none(c.Jobs), none(c.Samples)
 	n.Hooks = append([]Hook(nil), c.Hooks...)
 	for i := range n.Hooks {
 		n.Hooks[i].normalize()
@@ -185,6 +187,14 @@ func (h *Hook) normalize() {
 	if len(h.Events) == 0 {
 		h.Events = nil
 	}
+}
+
+// none makes nil of an empty list.
+func none[T any](list []T) []T {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
 }
 
 func micros(t time.Time) time.Time {
