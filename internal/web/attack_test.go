@@ -206,6 +206,11 @@ func TestSomebodyElsesTab(t *testing.T) {
 	if a := v.do("GET", "/auth/tasks", nil, "Sec-Fetch-Site", "same-origin"); a.status != http.StatusSeeOther {
 		t.Errorf("one's own click was answered %d", a.status)
 	}
+	// The address of a portal can lead here too, and may have been sent by somebody who wants an account that is not theirs.
+	if a := v.do("GET", "/auth/tasks?scope=acme&ask=1", nil, "Sec-Fetch-Site", "same-origin"); a.status != 200 ||
+		!strings.Contains(a.body, `href="/auth/tasks?scope=acme"`) || !strings.Contains(a.body, "connected for") {
+		t.Errorf("a portal that leads here was answered %d: %.300s", a.status, a.body)
+	}
 	for _, query := range []string{"", "?state=forged&code=x", "?state=a&state=b", "?error=access_denied"} {
 		if a := v.do("GET", "/auth/tasks/callback"+query, nil); a.status != 400 || !strings.Contains(a.body, "The account was not connected") {
 			t.Errorf("a forged answer %q was answered %d", query, a.status)

@@ -34,7 +34,9 @@ type connectPage struct {
 	// Go, when not "", is where the partner's consent begins; then there is nothing to fill in.
 	Go string
 	// Apart says that it must not happen in the frame that the page is shown in.
-	Apart    bool
+	Apart bool
+	// Whose is for whom the account is connected; it stands beside Go.
+	Whose    string
 	Action   string
 	Back     string
 	Problems []problemLine
@@ -157,10 +159,17 @@ func (c *call) auth() error {
 			return err
 		}
 		p.Go = link("/portal", "next", c.r.URL.RequestURI()) + "#" + token
-	} else if c.r.Header.Get("Sec-Fetch-Site") == "cross-site" { // somebody else's page wants this: its visitor has to want it too
-		p.Go = c.r.URL.RequestURI()
+	} else if q := c.r.URL.Query(); c.r.Header.Get("Sec-Fetch-Site") == "cross-site" || q.Has("ask") {
+		// Somebody else's page wants this: its visitor has to want it too. So has whoever opens a portal that leads straight
+		// here, because its address may come from somebody who wants an account that is not theirs.
+		q.Del("ask")
+		p.Go = (&url.URL{Path: c.r.URL.Path, RawQuery: q.Encode()}).RequestURI()
 	}
 	if p.Go != "" {
+		p.Whose = scopeName(p.Scope)
+		if c.who.User != "" {
+			p.Whose = c.who.User + ", in " + p.Whose
+		}
 		return c.show(http.StatusOK, "connect", &page{Title: "Connect " + p.Title, Nav: "integrations", Narrow: true, Body: p})
 	}
 	in := connect.Start{Integration: p.Key, Scope: &p.Scope, Return: p.Return}

@@ -121,6 +121,9 @@ func TestConsentFromAFrame(t *testing.T) {
 	next := browsertest.Ask[string](frame, `document.querySelector("main a.primary").href`)
 	tab := s.page(browsertest.Options{})
 	tab.Go(next)
+	tab.See("h1", "Connect Tasks") // whoever sent somebody this address does not get their account unasked
+	tab.See("main", "acme/teams/42")
+	tab.Press("main a.primary")
 	tab.See("h1", "Tasks asks")
 	tab.Press("#allow")
 	tab.See("h1", "Add Tasks")
