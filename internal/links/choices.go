@@ -38,6 +38,9 @@ func (s *Service) Choices(ctx context.Context, c *access.Caller, key, setting st
 	if err != nil {
 		return nil, err
 	}
+	if err := s.entrusted(c, l); err != nil {
+		return nil, err
+	}
 	i, def, err := s.integration(key)
 	if err != nil {
 		return nil, err

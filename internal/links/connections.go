@@ -36,6 +36,20 @@ func (s *Service) connect(ctx context.Context, c *access.Caller, l *patchbay.Lin
 	return con, err
 }
 
+// entrusted refuses that a caller turns a link's connection, which somebody else gave to the link and which the caller does
+// not see, to something else: with it they could look at, and receive from, whatever the account has at the partner.
+func (s *Service) entrusted(c *access.Caller, l *patchbay.Link) error {
+	if l.Connection == 0 || s.o.Connections == nil {
+		return nil
+	}
+	con, ok := s.o.Connections.Known(l.Connection)
+	if !ok || c.Sees(con.Scope) || con.Visible && c != nil && con.Scope.Contains(c.Scope) {
+		return nil
+	}
+	return patchbay.Errorf(patchbay.CodeForbidden,
+		"the link uses a connection that is not yours, for what it is set up for and nothing else: choose a connection of yours to change its settings")
+}
+
 func noConnection(id string) error {
 	return patchbay.Invalid("connection", "there is no connection %q", clip(id))
 }

@@ -238,6 +238,35 @@ func TestChoices(t *testing.T) {
 	}
 }
 
+// TestSomebodyElsesConnection serves what its owner has set a link up for. Whoever may change the link, but does not see the
+// connection, cannot have it look at or receive from another place.
+func TestSomebodyElsesConnection(t *testing.T) {
+	a, asked := newAccounts(), 0
+	h := &hub{choices: func(context.Context, *integration.ChoiceQuery) ([]integration.Choice, integration.Result) {
+		asked++
+		return nil, integration.Delivered()
+	}}
+	f := newHub(t, t.TempDir(), h, a.option)
+	v := f.must(f.create(admin, `{"integration":"hub","scope":"acme/teams/1","connection":"`+anAccount.String()+`","settings":{"place":"acme/web"}}`))
+	portal := &access.Caller{Scope: "acme/teams/1", Portal: true, Permissions: []access.Permission{access.Manage, access.Secrets}}
+	elsewhere := json.RawMessage(`{"place":"acme/payroll"}`)
+	if _, err := f.Update(t.Context(), portal, v.ID, Input{Settings: elsewhere}, nil, 0); patchbay.CodeOf(err) != patchbay.CodeForbidden {
+		t.Errorf("it was turned elsewhere: %v", err)
+	}
+	if _, err := f.Choices(t.Context(), portal, "hub", "place", ChoiceInput{Link: &v.ID}); patchbay.CodeOf(err) != patchbay.CodeForbidden || asked != 0 {
+		t.Errorf("what it sees was shown: %v", err)
+	}
+	if _, err := f.TestSettings(t.Context(), portal, "hub", Draft{Link: &v.ID, Settings: elsewhere}); patchbay.CodeOf(err) != patchbay.CodeForbidden {
+		t.Errorf("it was tried elsewhere: %v", err)
+	}
+	v = f.must(f.Update(t.Context(), portal, v.ID, Input{Settings: v.Settings, Name: new("ours")}, nil, 0))
+	if v.Name != "ours" || !strings.Contains(string(v.Settings), "acme/web") {
+		t.Errorf("a form that changes no setting made it %+v", v)
+	}
+	a.change(func(a *accounts) { a.con.Visible = true })
+	f.must(f.Update(t.Context(), portal, v.ID, Input{Settings: elsewhere}, nil, 0))
+}
+
 // catalog is a Catalog with one type.
 type catalog struct{}
 

@@ -421,7 +421,11 @@ func (s *Service) Update(ctx context.Context, c *access.Caller, id patchbay.Link
 			return nil, nil
 		}
 		l.OptOut = false
-		return settle(def, l, in.Settings, true, con)
+		made, err := settle(def, l, in.Settings, true, con)
+		if err == nil && l.Connection == before.Connection && !sameJSON(l.Settings, before.Settings) {
+			err = s.entrusted(c, l)
+		}
+		return made, err
 	})
 }
 

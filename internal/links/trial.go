@@ -42,6 +42,9 @@ func (s *Service) TestSettings(ctx context.Context, c *access.Caller, key string
 	if err != nil {
 		return nil, err
 	}
+	if err := s.entrusted(c, l); err != nil {
+		return nil, err
+	}
 	compiled, err := s.provisional(l, in.Settings, integration.CheckOptions{})
 	if err != nil {
 		return nil, err

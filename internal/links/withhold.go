@@ -2,6 +2,7 @@ package links
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 
 	"github.com/patchbay/patchbay"
@@ -80,4 +81,10 @@ func masked(v any) bool {
 		return true
 	}
 	return false
+}
+
+// sameJSON reports whether two settings say the same.
+func sameJSON(a, b json.RawMessage) bool {
+	var x, y any
+	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
 }
