@@ -265,19 +265,40 @@ func TestHostileText(t *testing.T) {
 	}
 }
 
+// TestAFormNeedsLittle: what is left out is the viewer's own scope and every default.
+func TestAFormNeedsLittle(t *testing.T) {
+	s := open(t)
+	v := s.signedIn()
+	a := v.do("POST", "/integrations/webhook/link", url.Values{"settings.url": {"https://example.com/hook"}, "events": {"repo.push"}})
+	if got := a.header.Get("Location"); a.status != http.StatusSeeOther || got != "/settings/" {
+		t.Fatalf("it was answered %d, to %q: %s", a.status, got, a.body)
+	}
+	link := s.api("GET", "/v1/links", nil)["data"].([]any)[0].(map[string]any)
+	if link["scope"] != "" || link["reach"] != "subtree" || link["settings"].(map[string]any)["method"] != "POST" {
+		t.Errorf("the link is %v", link)
+	}
+	id := link["id"].(string)
+	if a := v.do("DELETE", "/integrations/slack/link/"+id, nil); a.status != 404 {
+		t.Errorf("another integration's DELETE was answered %d", a.status)
+	}
+	if a := v.do("DELETE", "/integrations/webhook/link/"+id, nil); a.status != 204 {
+		t.Errorf("DELETE was answered %d", a.status)
+	}
+}
+
 // TestDrafts: a secret that was typed before comes back to the session that typed it, and to no other.
 func TestDrafts(t *testing.T) {
 	s := open(t)
 	v, other := s.signedIn(), s.signedIn()
-	form := url.Values{"scope": {"acme"}, "reach": {"subtree"}, "events": {"*"}, "s.pin": {"very secret pin"}, "action": {"save"}, "connection": {""}}
+	form := url.Values{"scope": {"acme"}, "reach": {"subtree"}, "events": {"*"}, "settings.pin": {"very secret pin"}, "action": {"save"}, "connection": {""}}
 	a := v.do("POST", "/integrations/tasks/link", form)
 	found := regexp.MustCompile(`name="draft" value="([^"]+)"`).FindStringSubmatch(a.body)
 	if a.status != 400 || found == nil || strings.Contains(a.body, "very secret") {
 		t.Fatalf("the form came back with %d and the draft %v", a.status, found)
 	}
-	form.Set("s.pin", "")
+	form.Set("settings.pin", "")
 	form.Set("draft", found[1])
-	form.Set("s.project", "castor")
+	form.Set("settings.project", "castor")
 	if a := other.do("POST", "/integrations/tasks/link", form); a.status != http.StatusSeeOther {
 		t.Fatalf("another session was answered %d: %s", a.status, a.body)
 	}

@@ -219,7 +219,7 @@ func (c *call) connecting() (*connectPage, *connect.Method, error) {
 
 // keysForm reads the keys of a partner that has no consent page.
 func keysForm(m *connect.Method, sent url.Values, errs map[string]string) *settingsForm {
-	return &settingsForm{spec: m.Keys, prefix: "s.", sent: sent, errors: errs}
+	return &settingsForm{spec: m.Keys, prefix: "settings.", sent: sent, errors: errs}
 }
 
 func (c *call) showKeys(status int, p *connectPage, m *connect.Method, sent url.Values, errs map[string]string, general []string) error {

@@ -305,6 +305,8 @@ func (f *settingsForm) read(spec integration.Spec, prefix string, stored map[str
 		case integration.TypeList:
 			if l := lines(f.sent[name]); len(l) > 0 {
 				v = l
+			} else if set.Secret {
+				continue
 			}
 		default:
 			text := f.sent.Get(name)

@@ -30,7 +30,7 @@ func TestFormsComeBackAsTheyWere(t *testing.T) {
 	stored := json.RawMessage(`{"text":"a\nb","n":12345678901234567,"on":true,"list":["x","y z"],"map":{"a":"1","b":""},"hidden":{"X-Key":"a long secret value"},
 		"pin":"1234567890123456","in":{"user":"ann","word":"correct horse battery"}}`)
 	spec := everything()
-	f := settingsForm{spec: spec, prefix: "s.", stored: decode(spec.Mask(stored))}
+	f := settingsForm{spec: spec, prefix: "settings.", stored: decode(spec.Mask(stored))}
 	f.fill()
 	for _, values := range f.sent {
 		for _, v := range values {
@@ -59,7 +59,7 @@ func TestFormsComeBackAsTheyWere(t *testing.T) {
 func TestTakingAway(t *testing.T) {
 	stored := json.RawMessage(`{"text":"a","on":true,"list":["x"],"map":{"a":"1"},"pin":"1234567890123456","in":{"user":"ann","word":"correct horse"}}`)
 	spec := everything()
-	f := settingsForm{spec: spec, prefix: "s.", stored: decode(spec.Mask(stored)), sent: url.Values{"s.pin.remove": {"true"}, "s.in.remove": {"true"}}}
+	f := settingsForm{spec: spec, prefix: "settings.", stored: decode(spec.Mask(stored)), sent: url.Values{"settings.pin.remove": {"true"}, "settings.in.remove": {"true"}}}
 	patch, _, err := f.settings()
 	if err != nil {
 		t.Fatal(err)
@@ -75,14 +75,14 @@ func TestTakingAway(t *testing.T) {
 
 // FuzzForm: whatever is sent, the form can be read, drawn and read again.
 func FuzzForm(f *testing.F) {
-	f.Add("s.text=a&s.n=x&s.on=true&s.list=a%0Ab&s.map.k.0=a&s.map.v.0=b&s.in.user=u&s.pin=p")
-	f.Add("s.in.remove=true&s.hidden.k.99=a&s.hidden.v.99=%ff")
+	f.Add("settings.text=a&settings.n=x&settings.on=true&settings.list=a%0Ab&settings.map.k.0=a&settings.map.v.0=b&settings.in.user=u&settings.pin=p")
+	f.Add("settings.in.remove=true&settings.hidden.k.99=a&settings.hidden.v.99=%ff")
 	f.Fuzz(func(t *testing.T, query string) {
 		sent, err := url.ParseQuery(query)
 		if err != nil {
 			return
 		}
-		form := settingsForm{spec: everything(), prefix: "s.", sent: sent}
+		form := settingsForm{spec: everything(), prefix: "settings.", sent: sent}
 		raw, _, err := form.settings()
 		if err != nil || !json.Valid(raw) {
 			t.Fatalf("%q was read as %s (%v)", query, raw, err)
@@ -149,8 +149,8 @@ func TestAccentsCanBeRead(t *testing.T) {
 // TestDraftsEnd: they open for an hour, at their place, and not when anything in them was changed.
 func TestDraftsEnd(t *testing.T) {
 	d, now := newDrafts(), time.Unix(1_800_000_000, 0)
-	sealed := d.seal(map[string]string{"s.pin": "1234"}, "here", now)
-	if got := d.open(sealed, "here", now.Add(draftTime)); got["s.pin"] != "1234" {
+	sealed := d.seal(map[string]string{"settings.pin": "1234"}, "here", now)
+	if got := d.open(sealed, "here", now.Add(draftTime)); got["settings.pin"] != "1234" {
 		t.Errorf("after an hour there is %v", got)
 	}
 	for name, got := range map[string]map[string]string{

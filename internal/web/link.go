@@ -67,7 +67,10 @@ func (c *call) saveLink() error {
 	}
 	f.sent = c.r.PostForm
 	f.drafts = f.Site.drafts.open(f.sent.Get("draft"), f.draftPlace(), c.o.Now())
-	placed := f.place(f.sent.Get("scope"))
+	var placed error
+	if f.sent.Has("scope") { // otherwise the link stays where it is, or belongs to the viewer's own
+		placed = f.place(f.sent.Get("scope"))
+	}
 	if err := f.findConnections(); err != nil {
 		return err
 	}

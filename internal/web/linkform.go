@@ -138,7 +138,7 @@ func (f *linkForm) stored() map[string]any {
 // settingsForm is the part of the form that the integration's Spec describes.
 func (f *linkForm) settingsForm() *settingsForm {
 	return &settingsForm{
-		spec: f.def.Settings, prefix: "s.", sent: f.sent, stored: f.stored(), drafts: f.drafts, connected: f.sent.Get("connection") != "",
+		spec: f.def.Settings, prefix: "settings.", sent: f.sent, stored: f.stored(), drafts: f.drafts, connected: f.sent.Get("connection") != "",
 		locked: !f.who.May(access.Secrets), errors: f.errors,
 	}
 }
