@@ -15,10 +15,7 @@ import (
 
 // The headers of GitHub's calls.
 // https://docs.github.com/en/webhooks/webhook-events-and-payloads#delivery-headers
-const (
-	headerEvent    = "X-GitHub-Event"
-	headerDelivery = "X-GitHub-Delivery"
-)
+const headerEvent = "X-GitHub-Event"
 
 // eventAuthorization comes to every GitHub App when a person no longer lets it act for them; the person is the sender.
 // https://docs.github.com/en/webhooks/webhook-events-and-payloads#github_app_authorization
@@ -40,9 +37,12 @@ func (*GitHub) Verification(c *integration.HookCall) integration.Verification {
 	return v
 }
 
-// Open reads the headers, and at our own address whose repository it is about.
+// Open reads the headers, and at our own address whose repository it is about. X-GitHub-Delivery is no identifier for us: the
+// signature covers the body alone and holds forever, so whoever got hold of a call could send it again and again under
+// other ones. GitHub's own redeliveries have the same body, and bodies of two deliveries differ in times and identifiers.
+// https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
 func (*GitHub) Open(c *integration.HookCall) (*integration.Envelope, error) {
-	e := &integration.Envelope{Key: c.Header.Get(headerDelivery), Type: c.Header.Get(headerEvent)}
+	e := &integration.Envelope{Type: c.Header.Get(headerEvent)}
 	switch {
 	case e.Type == "":
 		return nil, fmt.Errorf("the call has no %s: it is not one of GitHub's", headerEvent)

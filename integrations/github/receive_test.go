@@ -125,7 +125,7 @@ func TestPublishedExamples(t *testing.T) {
 					t.Fatalf("%s: %v", where, err)
 				}
 				e, err := New().Open(in)
-				if err != nil || e.Type != name || e.Key == "" || e.Done != (name == "ping") {
+				if err != nil || e.Type != name || e.Key != "" || e.Done != (name == "ping") {
 					t.Fatalf("%s: %+v, %v", where, e, err)
 				}
 				if e.Done {

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -389,19 +390,28 @@ func keyOf(h *store.Hook, partners string, scheme signature.Scheme, c *integrati
 	} else {
 		part([]byte("body"))
 		part(c.Body)
-		part([]byte(h.Query))
+		if !covers(scheme) || strings.Contains(scheme.Content, "{url}") { // else anybody can make it another one
+			part([]byte(h.Query))
+		}
 		part([]byte(span(scheme, c)))
 	}
 	copy(key[:], d.Sum(nil))
 	return key
 }
 
+// covers reports whether a scheme signs what is said, rather than only proving who says it.
+func covers(scheme signature.Scheme) bool {
+	switch scheme.Algorithm {
+	case "", signature.Token, signature.Basic, signature.JWT:
+		return false
+	}
+	return true
+}
+
 // span is the time in which an equal body is the same call; "" is forever.
 func span(scheme signature.Scheme, c *integration.HookCall) string {
 	at := c.ReceivedAt
-	switch scheme.Algorithm {
-	case "", signature.Token, signature.Basic, signature.JWT:
-	default:
+	if covers(scheme) {
 		if scheme.Window == 0 {
 			return ""
 		}

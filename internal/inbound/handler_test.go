@@ -198,6 +198,12 @@ func TestEqualBodies(t *testing.T) {
 			if n := len(r.list(Query{Link: 1})); n != 1 || len(r.list(Query{})) != 2 {
 				t.Fatalf("within a minute: %d", n)
 			}
+			if scheme == "github" || scheme == "slack" { // what is not signed does not make it another call
+				send(path + "?again=1")
+				if n := len(r.list(Query{Link: 1})); n != 1 {
+					t.Fatalf("with another query: %d", n)
+				}
+			}
 			offset.Add(int64(24 * time.Hour))
 			send(path)
 			if n := len(r.list(Query{Link: 1})); n != want {
