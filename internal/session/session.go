@@ -137,6 +137,9 @@ func (s *Service) of(r *http.Request, k kind) (*access.Caller, *View, error) {
 	if !ok {
 		return nil, nil, nil
 	}
+	if gone, err := s.orphaned(r.Context(), found); err != nil || gone {
+		return nil, nil, err
+	}
 	c := &access.Caller{
 		Scope: found.Scope, Permissions: permissions, Key: found.Key, Name: "session", Session: found.ID, Portal: found.Portal,
 		User: found.User, OwnerScope: found.OwnerScope,
@@ -159,7 +162,7 @@ func (s *Service) permissions(found *store.Session) ([]access.Permission, bool) 
 		}
 	}
 	for _, name := range found.Permissions {
-		if p := access.Permission(name); key.May(p) {
+		if p := access.Permission(name); key.May(p) && !strings.HasPrefix(name, fromPrefix) {
 			out = append(out, p)
 		}
 	}
@@ -234,6 +237,11 @@ func (s *Service) Exchange(w http.ResponseWriter, r *http.Request, token string)
 		return "", problem("opening the session", err)
 	}
 	if _, ok := s.permissions(found); !ok || !found.Portal {
+		return "", patchbay.Errorf(patchbay.CodeUnauthorized, gone)
+	}
+	if late, err := s.orphaned(r.Context(), found); err != nil {
+		return "", err
+	} else if late {
 		return "", patchbay.Errorf(patchbay.CodeUnauthorized, gone)
 	}
 	s.set(w, portal, value, found.ExpiresAt.Sub(s.o.Now()))

@@ -300,6 +300,51 @@ func TestAPortalIsNeverMoreThanItsKey(t *testing.T) {
 	b.nobody(r, "after the key that made it was deleted")
 }
 
+// TestHandoffEndsWithItsPortal: whoever takes a portal back takes back what was handed off from it, claimed or not, and what
+// was handed off from that.
+func TestHandoffEndsWithItsPortal(t *testing.T) {
+	r := newRig(t)
+	v := r.portal(r.caller(r.admin), session.PortalInput{Scope: "acme", Permissions: []string{"view", "edit"}})
+	var frame, tab, third browser
+	if _, err := frame.exchange(r, v.Token); err != nil {
+		t.Fatal(err)
+	}
+	hand := func(b *browser) string {
+		c, _, err := r.Caller(b.request())
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, err := r.Handoff(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	if _, err := tab.exchange(r, hand(&frame)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := third.exchange(r, hand(&tab)); err != nil {
+		t.Fatal(err)
+	}
+	if c, _, err := r.Caller(third.request()); err != nil || len(c.Permissions) != 2 || !c.May(access.Manage) || c.May(access.Secrets) {
+		t.Fatalf("it is %+v, %v", c, err)
+	}
+	unclaimed := hand(&frame)
+	views, _, err := r.Portals(t.Context(), r.caller(r.admin), session.PortalFilter{Limit: 10})
+	if err != nil || len(views) != 4 || !slices.Equal(views[1].Permissions, []string{"view", "edit"}) {
+		t.Errorf("they show as %+v, %v", views, err)
+	}
+	if err := r.DeletePortal(t.Context(), r.caller(r.admin), v.ID); err != nil {
+		t.Fatal(err)
+	}
+	tab.nobody(r, "handed off, after the portal was taken back")
+	third.nobody(r, "handed off twice, after the portal was taken back")
+	var late browser
+	if _, err := late.exchange(r, unclaimed); patchbay.CodeOf(err) != patchbay.CodeUnauthorized {
+		t.Errorf("a token from before: %v", err)
+	}
+}
+
 // TestList goes through portal sessions page by page.
 func TestList(t *testing.T) {
 	r := newRig(t)
