@@ -25,15 +25,24 @@ var ErrUnknownKey = secret.ErrUnknownKey
 func (a *App) openRing() (store.Sealer, error) {
 	if a.o.Wrapper != nil {
 		a.wrapper = a.o.Wrapper
-		return secret.NewSealer(a.wrapper), nil
+		return patient{secret.NewSealer(a.wrapper), a}, nil
 	}
 	ring, err := secret.Read(a.config.SecretKeyFile())
 	if err != nil {
 		return nil, err
 	}
 	a.wrapper, a.ring = ring, ring
-	return secret.NewSealer(ring), nil
+	return patient{secret.NewSealer(ring), a}, nil
 }
+
+// patient is the Sealer of a node that may stand beside one of the version before there was sealing.
+type patient struct {
+	*secret.Sealer
+	a *App
+}
+
+// Later implements store.Patient. Nothing is written before the keys were admitted.
+func (p patient) Later() bool { return p.a.sealing != nil && p.a.sealing.Later() }
 
 // foresee refuses a database that the keys do not open before opening it brings its tables up to date: the program and the
 // file that were used before can still serve it then. What cannot be looked at, opening it says why.

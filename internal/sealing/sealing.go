@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -73,6 +74,7 @@ type Service struct {
 	mu     sync.Mutex
 	known  string // the canary that was looked at last
 	said   string // the canary of which it was said that it cannot be opened
+	sealed bool   // everything was sealed once: from then on nothing is left in the open
 	cancel context.CancelFunc
 	owned  sync.WaitGroup
 }
@@ -213,6 +215,29 @@ func (s *Service) wrong(id string) string {
 		s.o.Database, id, s.o.Ring.Path())
 }
 
+// Later reports whether links are still to be written in the open: an older version of the program, which knows of no keys,
+// serves beside this node, and everything that it wrote is in the open yet. The job that seals it waits for the same.
+func (s *Service) Later() bool {
+	if s.o.Others == nil {
+		return false
+	}
+	s.mu.Lock()
+	sealed := s.sealed
+	s.mu.Unlock()
+	return !sealed && slices.ContainsFunc(s.o.Others(), func(n store.Node) bool { return n.Report.Seals == "" })
+}
+
+// lookDone takes over that everything was sealed once.
+func (s *Service) lookDone(ctx context.Context) (done string, err error) {
+	done, err = s.o.Store.Meta(ctx, metaDone)
+	if err == nil && done != "" {
+		s.mu.Lock()
+		s.sealed = true
+		s.mu.Unlock()
+	}
+	return done, err
+}
+
 // look follows the database, where another node may have made another key current, and the key file.
 func (s *Service) look(ctx context.Context) error {
 	have, err := s.o.Store.Meta(ctx, MetaCanary)
@@ -225,8 +250,13 @@ func (s *Service) look(ctx context.Context) error {
 		}
 	}
 	s.mu.Lock()
-	known := s.known
+	known, sealed := s.known, s.sealed
 	s.mu.Unlock()
+	if !sealed {
+		if _, err := s.lookDone(ctx); err != nil {
+			return err
+		}
+	}
 	if have == known || have == "" {
 		return nil
 	}
@@ -269,7 +299,7 @@ func (s *Service) names() []string {
 // Begin makes the job that seals what is not sealed with the current key, when there may be something and none is under
 // way: rows of an older version, or of a rotation that did not end.
 func (s *Service) Begin(ctx context.Context) error {
-	done, err := s.o.Store.Meta(ctx, metaDone)
+	done, err := s.lookDone(ctx)
 	if err != nil || done == s.o.Wrapper.Current() || s.o.Job == nil {
 		return err
 	}
@@ -322,7 +352,11 @@ func (s *Service) InTheOpen(ctx context.Context) (bool, error) {
 
 // Done writes down that everything is sealed with the current key. It is for the job.
 func (s *Service) Done(ctx context.Context) error {
-	return s.o.Store.SetMeta(ctx, metaDone, s.o.Wrapper.Current())
+	if err := s.o.Store.SetMeta(ctx, metaDone, s.o.Wrapper.Current()); err != nil {
+		return err
+	}
+	_, err := s.lookDone(ctx)
+	return err
 }
 
 func nodeName(n *store.Node) string { return fmt.Sprintf("node %d (%s)", n.Number, n.Address) }

@@ -437,6 +437,48 @@ func TestSeveralNodes(t *testing.T) {
 	}
 }
 
+// patient is a node's Sealer as the program makes it.
+type patient struct {
+	*secret.Sealer
+	n *node
+}
+
+func (p patient) Later() bool { return p.n.s.Later() }
+
+// TestBesideAnOlderVersion leaves links readable for nodes that know of no keys, for as long as there are any in a database
+// that was never sealed; then they are sealed, and stay so.
+func TestBesideAnOlderVersion(t *testing.T) {
+	open := onPostgreSQL(t)
+	old := open(t, nil)
+	saveLinks(t, old, 1)
+	n := newNode(t, filepath.Join(t.TempDir(), "secret.key"))
+	db := open(t, patient{secret.NewSealer(n.ring), n})
+	n.on(db, true).admit()
+	n.others = []store.Node{{Number: 1, Address: "old:8080"}}
+	if err := n.s.Begin(t.Context()); err != nil || n.jobs != 1 {
+		t.Fatalf("%d jobs seal what stands in the open, %v", n.jobs, err)
+	}
+	saveLinks(t, db, 2)
+	wantLinks(t, old, 3)
+	wantLinks(t, db, 3)
+	if why, err := n.s.Ready(t.Context()); err != nil || !strings.Contains(why, "old:8080") {
+		t.Errorf("the job would not wait: %q, %v", why, err)
+	}
+	n.others = nil
+	saveLinks(t, db, 1)
+	if got := n.rows(); got["in the open"] != 3 || got[n.ring.Current()] != 1 {
+		t.Errorf("without the older node: %v", got)
+	}
+	if changed := n.work(); changed != 3 {
+		t.Errorf("%d rows were sealed", changed)
+	}
+	n.others = []store.Node{{Number: 1, Address: "old:8080"}} // which somebody started again
+	saveLinks(t, db, 1)
+	if got := n.rows(); got["in the open"] != 0 || got[n.ring.Current()] != 5 {
+		t.Errorf("after all was sealed: %v", got)
+	}
+}
+
 // wrapper is a Wrapper of another program.
 type wrapper struct {
 	*secret.Ring

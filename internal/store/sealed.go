@@ -21,6 +21,11 @@ type Sealer interface {
 	Reseal(ctx context.Context, at SealPlace, sealed []byte) (again []byte, changed bool, err error)
 }
 
+// Patient is what a Sealer may be besides: while Later says so, links are written as the version before there was sealing can
+// read them, because a node of it is still there and would take a link that it cannot read for one without settings. They
+// are sealed with what that version has left in the open.
+type Patient interface{ Later() bool }
+
 // SealPlace is where something sealed stands. It is bound to it: sealed bytes that were moved elsewhere cannot be opened.
 type SealPlace struct{ Table, Row, Column string }
 
@@ -79,7 +84,7 @@ func EncodeLink(ctx context.Context, s Sealer, l *patchbay.Link) ([]byte, error)
 		hidden.Attached = l.Attached.State
 	}
 	doc := linkDocument{Link: l}
-	if s == nil {
+	if p, ok := s.(Patient); s == nil || ok && p.Later() {
 		doc.Settings, doc.OldPrevious = hidden.Settings, hidden.PreviousValue
 		if l.Hook != nil || l.Attached != nil {
 			hidden.Settings, hidden.PreviousValue = nil, ""
