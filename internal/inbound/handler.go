@@ -32,9 +32,11 @@ const (
 	// still get their answer.
 	saveTime = 2500 * time.Millisecond
 	// callsMost is how many calls are taken in at one time, and callsPlace how many of them to one address, which for an
-	// integration's own address everybody knows: whoever keeps it busy must not keep the others out.
+	// integration's own address everybody knows: whoever keeps it busy must not keep the others out. callsKnown is how many
+	// to all of those together, so that the links' own addresses, which nobody can guess, always have the rest.
 	callsMost  = 128
 	callsPlace = 32
+	callsKnown = 64
 	// sameFor is for how long equal bodies without an identifier are one call, where a call can be signed again.
 	sameFor = 10 * time.Minute
 	// maxAnswer bounds what an integration may answer.
@@ -164,11 +166,11 @@ func (s *Service) take(w http.ResponseWriter, r *http.Request) (*integration.Hoo
 	if target != nil {
 		place = target.Link.ID.String()
 	}
-	if !s.places.enter(place) {
+	if !s.places.enter(place, target == nil) {
 		return nil, &refusal{status: 503, code: patchbay.CodeUnavailable, reason: refusedBusy, retryAfter: 1, close: true,
 			message: "too many calls come in at this moment: send it again in a second"}
 	}
-	defer s.places.leave(place)
+	defer s.places.leave(place, target == nil)
 	body, err := s.readBody(w, r)
 	if err != nil {
 		return nil, err
@@ -222,6 +224,9 @@ func (s *Service) call(key string, target *Target) *integration.HookCall {
 		return c
 	}
 	c.Link, c.Scope, c.Settings, c.Secrets, c.Attaching = target.Link.ID, target.Link.Scope, target.Settings, target.Secrets, target.Attaching
+	if target.Link.Attached != nil {
+		c.State = target.Link.Attached.State
+	}
 	if con, ok := s.o.Connections.Known(target.Link.Connection); ok {
 		c.Connection = &integration.Connected{ID: con.ID, Account: con.Account, Grants: con.Grants, Data: con.Data}
 	}
@@ -425,16 +430,21 @@ func span(scheme signature.Scheme, c *integration.HookCall) string {
 
 // places counts the calls that are being taken in. Its zero value is empty.
 type places struct {
-	mu  sync.Mutex
-	all int
-	by  map[string]int
+	mu    sync.Mutex
+	all   int
+	known int
+	by    map[string]int
 }
 
-func (p *places) enter(place string) bool {
+// enter lets a call in; known says that its address is one that everybody knows.
+func (p *places) enter(place string, known bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.all >= callsMost || p.by[place] >= callsPlace {
+	if p.all >= callsMost || p.by[place] >= callsPlace || known && p.known >= callsKnown {
 		return false
+	}
+	if known {
+		p.known++
 	}
 	if p.by == nil {
 		p.by = map[string]int{}
@@ -444,9 +454,12 @@ func (p *places) enter(place string) bool {
 	return true
 }
 
-func (p *places) leave(place string) {
+func (p *places) leave(place string, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if known {
+		p.known--
+	}
 	p.all--
 	if p.by[place]--; p.by[place] == 0 {
 		delete(p.by, place)
