@@ -51,7 +51,7 @@ func TestUnavailable(t *testing.T) {
 	for _, r := range append([]route{{method: "POST", path: "/v1/links/" + id + "/pause"}, {method: "DELETE", path: "/v1/links/" + id}}, routes...) {
 		switch {
 		case r.open && r.path != "/readyz", r.needs == "" && !r.open, strings.HasPrefix(r.path, noLink), r.path == "/v1/links" && r.method == "GET", r.path == noAPIKey, r.path == "/v1/keys" && r.method == "GET",
-			r.path == "/metrics", strings.HasSuffix(r.path, "/test"), strings.Contains(r.body, "integrations"):
+			r.path == "/v1/connections", r.path == "/metrics", strings.HasSuffix(r.path, "/test"), strings.Contains(r.body, "integrations"):
 			continue // these need no store, or no more than memory
 		}
 		req := httptest.NewRequestWithContext(t.Context(), r.method, r.path, strings.NewReader(r.body))
@@ -89,7 +89,8 @@ func TestRetryByHandDoesNotWaitForTheBreaker(t *testing.T) {
 		p.next(t)
 	}
 	s.until("/v1/links/"+link, "a link that works", func(o object) bool { return o.str("health", "breaker") == "closed" })
-	if took := time.Since(began); took > 3*time.Second { // the breaker's own probe comes after 4 s at the earliest
+	// The breaker's own probe comes after 4 s at the earliest, which a slow machine needs for all this anyway.
+	if took := time.Since(began); took > 3*time.Second && !underRace {
 		t.Errorf("it took %s", took)
 	}
 }
@@ -113,7 +114,7 @@ func TestAMendedLinkDoesNotWaitForTheBreaker(t *testing.T) {
 			t.Errorf("%s was called", r.path)
 		}
 	}
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > 3*time.Second && !underRace {
 		t.Errorf("it took %s", took)
 	}
 }

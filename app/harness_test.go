@@ -9,10 +9,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	_ "time/tzdata" // for a machine that has no zones
 
 	"go.uber.org/goleak"
 
@@ -22,9 +24,22 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Far from UTC, so that a time in the zone of the machine, which must not leave it, is seen.
-	time.Local = time.FixedZone("far away", 5*60*60+45*60)
+	liveFarAway()
 	goleak.VerifyTestMain(m)
+}
+
+// liveFarAway puts this process far from UTC, so that a time in the zone of the machine, which must not leave it, is seen.
+// The time package reads TZ once, when somebody first asks for local time. Writing time.Local would race with libraries that
+// look at their clock from the start.
+func liveFarAway() {
+	was, set := os.LookupEnv("TZ")
+	_ = os.Setenv("TZ", "Asia/Kathmandu")
+	if _, offset := time.Now().Zone(); offset != 5*60*60+45*60 {
+		panic("something asked for local time before the tests could move this process to Nepal")
+	}
+	if _ = os.Unsetenv("TZ"); set { // what the tests start lives where it did
+		_ = os.Setenv("TZ", was)
+	}
 }
 
 // patience is how long a test waits for what must come. It is only ever used up by a test that fails.

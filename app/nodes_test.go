@@ -129,7 +129,16 @@ func within(t *testing.T, most time.Duration, what string, done func() bool) {
 	t.Helper()
 	begun := time.Now()
 	eventually(t, done, func() string { return what + " has not come" })
-	if took := time.Since(begun); took > most+slack {
+	soon(t, begun, most, what)
+}
+
+// soon fails when more than most, and slack, has gone by since something began. With the race detector on a slow machine a
+// second of work is a minute, and only that it comes at all can be asked for: what waits for that has its own deadline.
+func soon(t *testing.T, begun time.Time, most time.Duration, what string) {
+	t.Helper()
+	took := time.Since(begun)
+	t.Logf("%s: %.1f s", what, took.Seconds())
+	if took > most+slack && !underRace {
 		t.Errorf("%s took %s, and may take %s", what, took, most)
 	}
 }
@@ -313,6 +322,7 @@ func TestRateOverNodes(t *testing.T) {
 	within(t, time.Second, "the link", func() bool {
 		return f.nodes[1].call("GET", "/v1/links", "").want(200).json().at("data", 0) != nil && f.nodes[2].call("GET", "/v1/links", "").want(200).json().at("data", 0) != nil
 	})
+	begun := time.Now()
 	ids := publishAll(t, events, "", f.nodes...)
 	eventually(t, func() bool { return c.missing(ids) == 0 }, func() string { return fmt.Sprintf("%d are missing", c.missing(ids)) })
 	c.mu.Lock()
@@ -333,13 +343,16 @@ func TestRateOverNodes(t *testing.T) {
 				n++
 			}
 		}
-		if n > rate+burst+rate/2 { // a half for a machine that is busy: what was sent in time may arrive late
+		// A half for a machine that is busy: what was sent in time may arrive late, and much later with the race detector.
+		if n > rate+burst+rate/2 && !underRace {
 			t.Fatalf("%d came within a second, at a rate of %d", n, rate)
 		}
 	}
-	if took := at[len(at)-1].Sub(at[0]); took > 3*time.Second*events/rate {
-		t.Errorf("%d took %s at a rate of %d", events, took, rate)
+	// However slow the machine, so many cannot have come sooner. Without a common limit they come in a third of that.
+	if took, least := at[len(at)-1].Sub(begun), time.Second*(events-3*burst)/rate; took < least {
+		t.Errorf("%d took %s at a rate of %d, and cannot in less than %s", events, took, rate, least)
 	}
+	soon(t, at[0], 2*time.Second*events/rate, "a hundred at a rate of twenty")
 }
 
 // TestOrderOverNodes: what a link orders arrives in the order in which it was accepted, whichever node accepted it.
@@ -453,11 +466,8 @@ func TestDeadNode(t *testing.T) {
 	flying := c.got()
 	release()
 	eventually(t, func() bool { return c.missing(ids) == 0 }, func() string { return fmt.Sprintf("%d are missing", c.missing(ids)) })
-	took := time.Since(died)
-	t.Logf("%d deliveries of a dead node, %d of them under way, have arrived %.1f s after its death", len(ids), len(flying), took.Seconds())
-	if took > 15*time.Second+slack {
-		t.Errorf("it took %s", took)
-	}
+	t.Logf("%d of %d deliveries were under way", len(flying), len(ids))
+	soon(t, died, 15*time.Second, "what a dead node had")
 	for i := 0; i < len(ids); i += 10 {
 		last.delivered(ids[i])
 	}
@@ -489,9 +499,7 @@ func TestDeadNode(t *testing.T) {
 	a.start(t)
 	release()
 	eventually(t, func() bool { return c.missing(ids) == 0 }, func() string { return fmt.Sprintf("%d are missing", c.missing(ids)) })
-	if took := time.Since(died); took > 9*time.Second {
-		t.Errorf("a node that is back at once needs %s for what it had", took)
-	}
+	soon(t, died, 4*time.Second, "what a node had that is back at once")
 }
 
 // TestPausedNode: a node that nothing reaches for longer than the others wait does no harm when it is back: it has stopped
@@ -512,15 +520,11 @@ func TestPausedNode(t *testing.T) {
 		r, err := a.try("GET", "/readyz", http.NoBody)
 		return err == nil && r.status == 503 && strings.Contains(string(r.body), "it sends nothing until it does")
 	}, func() string { return "it is ready for good" })
-	if took := time.Since(silent); took > 11*time.Second+slack {
-		t.Errorf("a node that cannot reach its database counted as ready for %s", took)
-	}
+	soon(t, silent, 11*time.Second, "not being ready without a database")
 	flying := c.got()
 	release()
 	eventually(t, func() bool { return c.missing(ids) == 0 }, func() string { return fmt.Sprintf("%d are missing", c.missing(ids)) })
-	if took := time.Since(silent); took > 15*time.Second+slack {
-		t.Errorf("what the silent node had took %s", took)
-	}
+	soon(t, silent, 15*time.Second, "what the silent node had")
 	for _, id := range ids {
 		b.delivered(id)
 	}
@@ -583,11 +587,8 @@ func TestNodeStopsInOrder(t *testing.T) {
 	a.stop()
 	stopped := time.Now()
 	eventually(t, func() bool { return c.missing(ids) == 0 }, func() string { return fmt.Sprintf("%d are missing", c.missing(ids)) })
-	took := time.Since(stopped)
-	t.Logf("%d of %d were left; the last came %.1f s after the stop", left, len(ids), took.Seconds())
-	if took > 8*time.Second {
-		t.Errorf("the other node needed %s", took)
-	}
+	t.Logf("%d of %d were left", left, len(ids))
+	soon(t, stopped, 3*time.Second, "what a node had that was stopped")
 	for i := 0; i < len(ids); i += 20 {
 		b.delivered(ids[i])
 	}

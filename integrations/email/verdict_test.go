@@ -175,7 +175,7 @@ func TestHangingServer(t *testing.T) {
 		began := time.Now()
 		r := New().Send(ctx, d)
 		cancel()
-		if r.Verdict != patchbay.VerdictRetry || !strings.Contains(r.Error, "did not answer in time") || time.Since(began) > 5*time.Second {
+		if r.Verdict != patchbay.VerdictRetry || !strings.Contains(r.Error, "did not answer in time") || time.Since(began) > time.Minute {
 			t.Errorf("%q: %+v after %v", step, r, time.Since(began))
 		}
 	}

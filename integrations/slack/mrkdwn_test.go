@@ -52,7 +52,7 @@ func TestLongTexts(t *testing.T) {
 			t.Errorf("%q becomes %d bytes", piece, len(got))
 		}
 		plainText(long)
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > 30*time.Second {
 			t.Errorf("%q takes %v", piece, took)
 		}
 	}

@@ -118,11 +118,14 @@ func TestOpenLoop(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	p := newPublisher([]string{base.Addr()}, newTemplate(base.Addr(), "", "bench/shop", "t"))
+	began := time.Now()
 	if err := p.open(ctx, latencyRate); err != nil {
 		t.Fatal(err)
 	}
-	if n := p.accepted.Load(); n < latencyRate/2 || n > latencyRate+1 {
-		t.Errorf("%d events in a second at %d/s", n, latencyRate)
+	// A slow machine may fall behind. No machine may run ahead.
+	took := time.Since(began)
+	if n := p.accepted.Load(); n < latencyRate/20 || float64(n) > latencyRate*took.Seconds()+1 {
+		t.Errorf("%d events in %s at %d/s", n, took, latencyRate)
 	}
 }
 

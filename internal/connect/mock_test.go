@@ -119,7 +119,7 @@ func TestSlowServer(t *testing.T) {
 	x.identify = identifyAt(base + "/userinfo")
 	r := newRig(t, x)
 	to, q := r.begin(ann(), Start{Integration: "thing"})
-	req, err := http.NewRequestWithContext(t.Context(), "POST", base+"/test/next", strings.NewReader(`{"delay":60000}`))
+	req, err := http.NewRequestWithContext(t.Context(), "POST", base+"/test/next", strings.NewReader(`{"delay":600000}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestSlowServer(t *testing.T) {
 	began := time.Now()
 	_, err = r.Finish(t.Context(), ann(), Callback{Integration: "thing", Query: q, Cookie: to.Cookie})
 	refused(t, err, patchbay.CodeServiceError, "it did not answer in time")
-	if took := time.Since(began); took < callTime || took > callTime+10*time.Second {
+	if took := time.Since(began); took < callTime || took > callTime+time.Minute {
 		t.Errorf("it took %v", took)
 	}
 }

@@ -183,7 +183,7 @@ func TestSlowServers(t *testing.T) {
 				if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "did not answer within ") || !strings.HasSuffix(err.Error(), " ms") {
 					t.Errorf("error %v", err)
 				}
-				if took := time.Since(start); took > 5*time.Second {
+				if took := time.Since(start); took > 30*time.Second {
 					t.Errorf("it took %v", took)
 				}
 			}

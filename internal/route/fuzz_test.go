@@ -26,7 +26,7 @@ func FuzzFilter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, expr, payload string) {
 		start := time.Now()
 		fuzzOne(t, expr, payload)
-		if d := time.Since(start); d > 5*time.Second {
+		if d := time.Since(start); d > 30*time.Second {
 			t.Fatalf("it took %v", d)
 		}
 	})

@@ -151,7 +151,7 @@ func TestHugeNumbers(t *testing.T) {
 		if d := s.Validate([]byte(tt.payload)); (d == nil) != tt.valid {
 			t.Errorf("%.60s: %v, want valid %v", tt.payload, d, tt.valid)
 		}
-		if took := time.Since(start); took > 3*time.Second {
+		if took := time.Since(start); took > 30*time.Second {
 			t.Errorf("%.60s takes %v", tt.payload, took)
 		}
 	}
@@ -186,7 +186,7 @@ func TestSchemasThatMultiply(t *testing.T) {
 			if d := s.Validate([]byte(tt.payload)); (d == nil) != tt.valid {
 				t.Errorf("%v, want valid %v", d, tt.valid)
 			}
-			if took := time.Since(start); took > 3*time.Second {
+			if took := time.Since(start); took > 30*time.Second {
 				t.Errorf("it takes %v", took)
 			}
 		})

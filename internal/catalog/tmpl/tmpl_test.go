@@ -307,7 +307,7 @@ func TestBounds(t *testing.T) {
 			if len(out) > MaxOutput+len("…") {
 				t.Errorf("%.60s makes %d bytes", tt.source, len(out))
 			}
-			if took := time.Since(start); took > 5*time.Second {
+			if took := time.Since(start); took > 30*time.Second {
 				t.Errorf("%.60s takes %v", tt.source, took)
 			}
 		}

@@ -432,14 +432,19 @@ func TestWakes(t *testing.T) {
 	begin(t, url, in)
 	p.say(0, nil)
 	until(t, in, 1)
+	// A source that looks by itself takes every row a whole poll after the one before. A slow machine needs long for some.
 	const n = 30
-	began := time.Now()
+	quick := 0
 	for i := range n {
+		began := time.Now()
 		p.say(1+i, nil)
 		until(t, in, 2+i)
+		if time.Since(began) < poll/2 {
+			quick++
+		}
 	}
-	if took := time.Since(began); took > n*poll/2 {
-		t.Errorf("%d rows, one after another, took %v: the source was not woken", n, took)
+	if quick < n/6 {
+		t.Errorf("only %d of %d rows, one after another, were taken at once: the source was not woken", quick, n)
 	}
 	p.do("DROP TRIGGER patchbay_outbox_notify ON patchbay_outbox")
 	p.say(n+1, nil)

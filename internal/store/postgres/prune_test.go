@@ -301,7 +301,8 @@ func TestDroppingStallsNobody(t *testing.T) {
 	reader()
 	pruneAll(t, s, r, now())
 	close(stop)
-	if took := <-worst; took > time.Second {
+	// Behind the reader an acceptance would have waited for as long as that stays. A second is a quiet machine's.
+	if took := <-worst; took > 20*time.Second {
 		t.Errorf("an acceptance took %s", took)
 	} else {
 		t.Logf("the slowest acceptance took %s", took)
