@@ -198,8 +198,8 @@ const pushBody = `{"ref":"refs/heads/main","before":"6113728f27ae82c7b1a177c8d03
 func TestIDoneThis(t *testing.T) {
 	github, slack := newForge(t), newMailbox(t, nil)
 	port := freePort(t)
-	world := front(t, port)
-	github.redirect, github.world = world.URL+"/auth/github/callback", world.Client()
+	world := newFront(t, port)
+	github.redirect, github.world = world.URL+"/auth/github/callback", &http.Client{Transport: world.Transport}
 	data := filepath.Join(t.TempDir(), "data")
 	s := startAt(t, port, data, "--public-url", world.URL, "--catalog", "builtin:idonethis", "--egress-allow", "127.0.0.0/8", "--integrations", "github.client_id="+forgeClient, "--integrations", "github.client_secret="+forgeSecret,
 		"--integrations", "github.url="+github.URL)
@@ -238,13 +238,13 @@ func TestIDoneThis(t *testing.T) {
 	ann.do("POST", to, form)
 	ann.reads("acme/web", "acme/api")
 	to, form = ann.fields("/integrations/github/link")
-	form.Set("s.repository", "not a repository")
+	form.Set("settings.repository", "not a repository")
 	form.Set("action", "save")
 	if status := ann.do("POST", to, form); status != 400 {
 		t.Errorf("a wrong form was answered %d", status)
 	}
 	to, form = ann.fields("/integrations/github/link")
-	form.Set("s.repository", "acme/web")
+	form.Set("settings.repository", "acme/web")
 	form.Set("action", "save")
 	ann.do("POST", to, form)
 	// "… they should be directed to the settings page for their team".

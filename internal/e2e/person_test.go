@@ -1,31 +1,72 @@
 package e2e
 
 import (
+	"crypto/tls"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/net/html"
 )
 
-// front is what stands between the world and the program: it ends TLS.
-func front(t *testing.T, port string) *httptest.Server {
-	target := &url.URL{Scheme: "http", Host: "127.0.0.1:" + port}
-	f := httptest.NewTLSServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(target)
-		r.Out.Host = r.In.Host
-		r.SetXForwarded()
-	}})
-	t.Cleanup(f.Close)
-	return f
+// front is what stands between the world and the program: it ends TLS, and passes on bytes as they are.
+type front struct {
+	URL string
+	// Transport trusts its certificate.
+	Transport http.RoundTripper
+}
+
+func newFront(t *testing.T, port string) *front {
+	t.Helper()
+	certified := httptest.NewTLSServer(nil) // for its certificate, and a client that trusts it
+	t.Cleanup(certified.Close)
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: certified.TLS.Certificates})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var owned sync.WaitGroup
+	t.Cleanup(func() {
+		_ = l.Close()
+		certified.Client().CloseIdleConnections()
+		owned.Wait()
+	})
+	owned.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			owned.Go(func() { pass(in, "127.0.0.1:"+port) })
+		}
+	})
+	return &front{URL: "https://" + l.Addr().String(), Transport: certified.Client().Transport}
+}
+
+// pass carries bytes both ways until one side has enough.
+func pass(in net.Conn, to string) {
+	defer in.Close()
+	out, err := net.Dial("tcp", to)
+	if err != nil {
+		return
+	}
+	defer out.Close()
+	var there sync.WaitGroup
+	there.Go(func() {
+		_, _ = io.Copy(out, in)
+		_ = out.(*net.TCPConn).CloseWrite()
+	})
+	_, _ = io.Copy(in, out)
+	_ = in.Close()
+	there.Wait()
 }
 
 // person is somebody with a browser that has no scripts.
@@ -38,7 +79,7 @@ type person struct {
 	page   string
 }
 
-func newPerson(t *testing.T, s *server, front *httptest.Server) *person {
+func newPerson(t *testing.T, s *server, front *front) *person {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +88,7 @@ func newPerson(t *testing.T, s *server, front *httptest.Server) *person {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &person{t: t, server: s, origin: front.URL, at: at, http: &http.Client{Jar: jar, Timeout: time.Minute, Transport: front.Client().Transport}}
+	return &person{t: t, server: s, origin: front.URL, at: at, http: &http.Client{Jar: jar, Timeout: time.Minute, Transport: front.Transport}}
 }
 
 func (p *person) do(method, to string, form url.Values) int {
@@ -73,7 +114,7 @@ func (p *person) do(method, to string, form url.Values) int {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		p.t.Fatal(err)
+		p.t.Fatalf("%s %s: %v\n%s", method, target, err, p.server.logs)
 	}
 	p.at, p.page = resp.Request.URL, string(body)
 	return resp.StatusCode
