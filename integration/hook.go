@@ -51,6 +51,8 @@ type HookCall struct {
 	Secrets  []Secret
 	// Attaching says that the link is being set up: handshakes that tell us a secret are believed only then.
 	Attaching bool
+	// State is what the link's last Attach returned; nil when nothing was set up.
+	State json.RawMessage
 	// Connection is the link's, without credentials; nil when it has none.
 	Connection *Connected
 	// Config is the operator's settings for the integration.

@@ -29,6 +29,8 @@ type ReceiverCase struct {
 	HookSecret integration.Secret
 	// Connection is the one that the link uses, if it uses one.
 	Connection *integration.Connected
+	// State is what the link's Attach returned, if anything was set up.
+	State json.RawMessage
 	// Calls are some that the partner makes, unsigned. The kit signs them as Verification says.
 	Calls []ReceiverCall
 	// SigningSecret, when not "", is what the partner signs with; "" is the first secret that Verification names.
@@ -131,6 +133,7 @@ func (k *receiverKit) call(in *ReceiverCall) *integration.HookCall {
 // aim makes a call one for the link.
 func (k *receiverKit) aim(c *integration.HookCall) {
 	c.Link, c.Scope, c.Settings, c.Connection = 1<<22, "acme/teams/1", k.settings, k.Connection
+	c.State = k.State
 	if k.HookSecret != "" {
 		c.Secrets = []integration.Secret{k.HookSecret}
 	}

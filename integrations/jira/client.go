@@ -2,7 +2,6 @@ package jira
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"regexp"
@@ -19,24 +18,6 @@ const maxAnswer = 256 << 10
 
 // maxIssueKey bounds the key of an issue, which goes into addresses and is kept as a reference.
 const maxIssueKey = 128
-
-// client makes the calls of one delivery.
-type client struct {
-	d        *integration.Delivery
-	settings *Settings
-	signer   *signer // nil unless requests are signed
-}
-
-func newClient(d *integration.Delivery) (*client, *integration.Result) {
-	c := &client{d: d, settings: d.Settings.(*Settings)}
-	if c.settings.signs() && !d.Preview {
-		var failed *integration.Result
-		if c.signer, failed = newSigner(d, c.settings.OAuth); failed != nil {
-			return nil, failed
-		}
-	}
-	return c, nil
-}
 
 // issue is what is read of an issue.
 type issue struct {
@@ -59,8 +40,11 @@ func (i *issue) name() string {
 	return i.Key
 }
 
-// find looks for the open issue with a label. It returns nil when there is none, or the result with which the attempt
-// ends. When the search finds nothing, the issue that this link made last for the thread is looked at: the search runs
+// open reports whether the issue is not done.
+func (i *issue) open() bool { return i.Fields.Status.Category.Key != "done" }
+
+// find looks for the issue with a label: an open one, or else the one that this link made last, when that is done. It
+// returns nil when there is none, or the result with which the attempt ends. When the search finds nothing, the issue that this link made last for the thread is looked at: the search runs
 // behind, on Jira Cloud always.
 func (c *client) find(ctx context.Context, label string) (*issue, *integration.Result) {
 	body, err := json.Marshal(map[string]any{
@@ -73,7 +57,7 @@ func (c *client) find(ctx context.Context, label string) (*issue, *integration.R
 		return nil, &r
 	}
 	path := []string{"rest", "api", "2", "search"}
-	if c.settings.cloud() {
+	if c.cloud {
 		path = []string{"rest", "api", "3", "search", "jql"}
 	}
 	resp, failed := c.call(ctx, http.MethodPost, c.url(path...), body)
@@ -85,7 +69,7 @@ func (c *client) find(ctx context.Context, label string) (*issue, *integration.R
 	}
 	switch err := json.Unmarshal(resp.Body, &answer); {
 	case err != nil:
-		r := integration.UserError("%s answered the search with something that is not its own: check jira_base_url", partner).With(resp)
+		r := integration.UserError("%s answered the search with something that is not its own: check %s", partner, c.where()).With(resp)
 		return nil, &r
 	case len(answer.Issues) > 0:
 		return &answer.Issues[0], nil
@@ -114,7 +98,7 @@ func (c *client) searchFailed(resp *integration.Response, failed *integration.Re
 	return &r
 }
 
-// last returns the issue that Delivery.Reference names, when it is still open and carries the label.
+// last returns the issue that Delivery.Reference names, when it carries the label.
 func (c *client) last(ctx context.Context, label string) (*issue, *integration.Result) {
 	resp, failed := c.call(ctx, http.MethodGet, c.url("rest", "api", "2", "issue", c.d.Reference)+"?fields=status,labels", nil)
 	if failed != nil {
@@ -124,7 +108,7 @@ func (c *client) last(ctx context.Context, label string) (*issue, *integration.R
 		return nil, nil // deleted, or no longer to be seen
 	}
 	var i issue
-	if json.Unmarshal(resp.Body, &i) != nil || !slices.Contains(i.Fields.Labels, label) || i.Fields.Status.Category.Key == "done" {
+	if json.Unmarshal(resp.Body, &i) != nil || !slices.Contains(i.Fields.Labels, label) {
 		return nil, nil
 	}
 	return &i, nil
@@ -158,7 +142,7 @@ func (c *client) create(ctx context.Context, msg *integration.Message, label str
 	body := []byte(c.d.Body)
 	if body == nil {
 		var err error
-		if body, err = json.Marshal(c.settings.issue(msg, label)); err != nil {
+		if body, err = json.Marshal(c.settings.issue(msg, label, c.connected)); err != nil {
 			return integration.Unrenderable(err)
 		}
 	}
@@ -215,12 +199,22 @@ func refused(resp *integration.Response) integration.Result {
 	return integration.Classify(partner, resp)
 }
 
+// sign ends what we write over a connection, so that the call in which Jira tells us of it is known for our own: it says
+// who wrote, but not through which app or token, and over a connection that is a person who also writes themselves.
+const sign = "~via Patchbay~"
+
 func (c *client) comment(ctx context.Context, name string, msg *integration.Message) integration.Result {
 	text := markup.Describe(msg)
 	if !markup.Parse(text).Says(msg.Title) {
 		text = "**" + markup.Escape(markup.Line(msg.Title)) + "**\n\n" + text
 	}
-	body, err := json.Marshal(map[string]string{"body": markup.Fit(markup.Parse(text), maxDescription, markup.Doc.JiraWiki)})
+	wiki := ""
+	if c.connected {
+		wiki = markup.Fit(markup.Parse(text), maxDescription-len(sign)-2, markup.Doc.JiraWiki) + "\n\n" + sign
+	} else {
+		wiki = markup.Fit(markup.Parse(text), maxDescription, markup.Doc.JiraWiki)
+	}
+	body, err := json.Marshal(map[string]string{"body": wiki})
 	if err != nil {
 		return integration.Unrenderable(err)
 	}
@@ -231,40 +225,116 @@ func (c *client) comment(ctx context.Context, name string, msg *integration.Mess
 	return refer(integration.Delivered().With(resp), name)
 }
 
-// transition resolves an issue by the name of a transition, which Jira knows by a number of its workflow.
-func (c *client) transition(ctx context.Context, name string) integration.Result {
-	address := c.url("rest", "api", "2", "issue", name, "transitions")
-	resp, failed := c.call(ctx, http.MethodGet, address, nil)
-	if failed != nil {
+// update replaces what an issue says by what a newer message says. Labels, which people may have changed, stay.
+func (c *client) update(ctx context.Context, name string, msg *integration.Message) integration.Result {
+	f := c.settings.issue(msg, "", false).Fields
+	body, err := json.Marshal(map[string]any{"fields": map[string]string{"summary": f.Summary, "description": f.Description}})
+	if err != nil {
+		return integration.Unrenderable(err)
+	}
+	resp, failed := c.call(ctx, http.MethodPut, c.url("rest", "api", "2", "issue", name), body)
+	switch {
+	case failed != nil && resp != nil && resp.Status == http.StatusBadRequest:
+		return refused(resp)
+	case failed != nil:
 		return *failed
 	}
+	return refer(integration.Delivered().With(resp), name)
+}
+
+// step is a transition of an issue's workflow.
+type step struct {
+	ID   json.Number `json:"id"` // a number as text
+	Name string      `json:"name"`
+	To   struct {
+		Name     string `json:"name"`
+		Category struct {
+			Key string `json:"key"`
+		} `json:"statusCategory"`
+	} `json:"to"`
+}
+
+// steps are what an issue can do from where it stands.
+// https://developer.atlassian.com/cloud/jira/platform/rest/v2/api-group-issues/#api-rest-api-2-issue-issueidorkey-transitions-get
+func (c *client) steps(ctx context.Context, name string) ([]step, *integration.Response, *integration.Result) {
+	resp, failed := c.call(ctx, http.MethodGet, c.url("rest", "api", "2", "issue", name, "transitions"), nil)
+	if failed != nil {
+		return nil, resp, failed
+	}
 	var answer struct {
-		Transitions []struct {
-			ID   json.Number `json:"id"` // a number as text
-			Name string      `json:"name"`
-		} `json:"transitions"`
+		Transitions []step `json:"transitions"`
 	}
 	if err := json.Unmarshal(resp.Body, &answer); err != nil {
-		return integration.UserError("%s answered with something that is not its own: check jira_base_url", partner).With(resp)
+		r := integration.UserError("%s answered with something that is not its own: check %s", partner, c.where()).With(resp)
+		return nil, resp, &r
 	}
-	for _, t := range answer.Transitions {
-		if !strings.EqualFold(t.Name, c.settings.ResolveTransition) {
-			continue
-		}
-		body, err := json.Marshal(map[string]any{"transition": map[string]string{"id": t.ID.String()}})
-		if err != nil {
-			return integration.Unrenderable(err)
-		}
-		if resp, failed = c.call(ctx, http.MethodPost, address, body); failed != nil {
-			return *failed
-		}
-		return refer(integration.Delivered().With(resp), name)
+	return answer.Transitions, resp, nil
+}
+
+// choose finds the transition of a name, before one that leads to a status of the name, or for any one that ends where it
+// should.
+func choose(all []step, name string, done bool) *step {
+	fits := []func(*step) bool{
+		func(s *step) bool { return strings.EqualFold(s.Name, name) },
+		func(s *step) bool { return strings.EqualFold(s.To.Name, name) },
 	}
-	return integration.UserError("the open issue has no transition %q from where it stands: check resolve_transition",
-		c.settings.ResolveTransition).With(resp)
+	if isAny(name) {
+		fits = []func(*step) bool{func(s *step) bool {
+			return s.To.Category.Key != "" && (s.To.Category.Key == "done") == done
+		}}
+	}
+	for _, fit := range fits {
+		for i := range all {
+			if fit(&all[i]) {
+				return &all[i]
+			}
+		}
+	}
+	return nil
+}
+
+// transition resolves an issue by the name of a transition, which Jira knows by a number of its workflow, or opens it again.
+// nil says that there is no such transition, which answered.
+func (c *client) transition(ctx context.Context, name, wanted string, done bool) (*integration.Result, *integration.Response) {
+	all, resp, failed := c.steps(ctx, name)
+	if failed != nil {
+		return failed, resp
+	}
+	t := choose(all, wanted, done)
+	if t == nil {
+		return nil, resp
+	}
+	body, err := json.Marshal(map[string]any{"transition": map[string]string{"id": t.ID.String()}})
+	if err != nil {
+		r := integration.Unrenderable(err)
+		return &r, resp
+	}
+	if resp, failed = c.call(ctx, http.MethodPost, c.url("rest", "api", "2", "issue", name, "transitions"), body); failed != nil {
+		return failed, resp
+	}
+	r := refer(integration.Delivered().With(resp), name)
+	return &r, resp
+}
+
+// resolve makes an issue done.
+func (c *client) resolve(ctx context.Context, name string) integration.Result {
+	wanted := c.settings.resolveBy()
+	r, resp := c.transition(ctx, name, wanted, true)
+	switch {
+	case r != nil:
+		return *r
+	case isAny(wanted):
+		return integration.UserError("no transition of the open issue leads to a status that is done: name one in resolve_transition").With(resp)
+	}
+	return integration.UserError("the open issue has no transition %q from where it stands: check resolve_transition", wanted).With(resp)
 }
 
 func (c *client) test(ctx context.Context) integration.Result {
+	if c.connected && c.settings.registers() {
+		if failed := c.mayHear(); failed != nil {
+			return *failed
+		}
+	}
 	if _, failed := c.call(ctx, http.MethodGet, c.url("rest", "api", "2", "myself"), nil); failed != nil {
 		return *failed
 	}
@@ -289,70 +359,4 @@ func (c *client) test(ctx context.Context) integration.Result {
 func refer(r integration.Result, name string) integration.Result {
 	r.Reference = name
 	return r
-}
-
-func (c *client) url(path ...string) string { return integration.JoinURL(c.settings.BaseURL, path...) }
-
-// call makes one request. Any answer but 2xx comes back with the result with which the attempt ends.
-func (c *client) call(ctx context.Context, method, address string, body []byte) (*integration.Response, *integration.Result) {
-	req := &integration.Request{Method: method, URL: address, Body: body, Limit: maxAnswer}
-	if failed := c.authorize(req); failed != nil {
-		return nil, failed
-	}
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("Accept-Language", "en") // otherwise errors come in the account's language
-	if req.Body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := c.d.Env.HTTP.Do(ctx, req)
-	if err != nil {
-		r := integration.Unreachable(partner, err)
-		return nil, &r
-	}
-	r := integration.Classify(partner, resp)
-	switch {
-	case r.Verdict == patchbay.VerdictDelivered:
-		return resp, nil
-	case resp.Status == http.StatusUnauthorized:
-		r = integration.UserError("%s refused the credentials (401): check %s", partner, c.credentials()).With(resp)
-	case resp.Status == http.StatusForbidden:
-		r = integration.UserError("%s does not allow this (403): the account must be allowed to browse project %s and to create issues in it, and may have to sign in once in a browser",
-			partner, c.settings.ProjectKey).With(resp)
-	case resp.Status == http.StatusNotFound:
-		r = integration.UserError("%s was not found at this address (404): check jira_base_url and project_key", partner).With(resp)
-	}
-	return resp, &r
-}
-
-// credentials names the settings with which the link signs in.
-func (c *client) credentials() string {
-	switch {
-	case c.settings.signs():
-		return "oauth_settings and the consumer"
-	case c.settings.Token != "":
-		return "token"
-	}
-	return "email and api_token"
-}
-
-func (c *client) authorize(req *integration.Request) *integration.Result {
-	s := c.settings
-	var value string
-	switch {
-	case s.Token != "":
-		value = "Bearer " + s.Token.Reveal()
-	case s.Email != "":
-		value = "Basic " + base64.StdEncoding.EncodeToString([]byte(s.Email+":"+s.APIToken.Reveal()))
-	case c.signer == nil:
-		value = "OAuth (signed when it is sent)"
-	default:
-		var err error
-		if value, err = c.signer.authorization(req.Method, req.URL); err != nil {
-			r := integration.Misconfigured("the request cannot be signed: %v", err)
-			return &r
-		}
-	}
-	req.Header.Set("Authorization", value)
-	req.Secret = []string{value}
-	return nil
 }

@@ -1,6 +1,8 @@
-// Package jira creates issues in Jira Cloud and Jira Data Center. Issues of one thread carry the thread's name as a
-// label: while one of them is not done, a further message of the thread creates no second one. It signs in with
-// OAuth 1.0a (RSA-SHA1), with an e-mail address and an API token, or with a personal access token.
+// Package jira connects projects at Jira Cloud and Jira Data Center, both ways. What goes out becomes an issue; issues of one
+// thread carry the thread's name as a label: while one of them is not done, a further message of the thread creates no second
+// one. What happens there comes in through a webhook, as events such as jira.issue_created and as entries of the people who got
+// something done. It signs in with OAuth 2.0, with OAuth 1.0a (RSA-SHA1), with an e-mail address and an API token, or with a
+// personal access token.
 package jira
 
 import (
@@ -35,24 +37,18 @@ func New() *Jira { return &Jira{} }
 // Definition declares the integration.
 func (*Jira) Definition() *integration.Definition {
 	return &integration.Definition{
-		Key:         Key,
-		Title:       partner,
-		Category:    "tracker",
-		Description: "Creates an issue in a Jira project, Cloud or Data Center, unless there is an open one of the same matter.",
-		Docs:        docs,
-		Settings:    settingsSpec(),
-		Decode:      integration.Into[Settings],
-		Threads:     true,
-		Config: integration.Spec{
-			{
-				Key: "consumer_key", Title: "OAuth consumer key", Type: integration.TypeString,
-				Help: "The key of the application link in Jira. Signs for links with oauth_settings; a call's own oauth_consumer comes first.",
-			},
-			{
-				Key: "private_key", Title: "OAuth private key", Type: integration.TypeText, Secret: true, Signing: true,
-				Help: "The RSA private key of the application link, in PEM.",
-			},
-		},
+		Key:      Key,
+		Title:    partner,
+		Category: "tracker",
+		Description: "Creates an issue in a Jira project, Cloud or Data Center, unless there is an open one of the same matter, and brings in what " +
+			"happens in the project, as events and as entries of who got it done.",
+		Docs:     docs,
+		Settings: settingsSpec(),
+		Decode:   integration.Into[Settings],
+		Threads:  true,
+		Config:   configSpec(),
+		Types:    eventTypes(),
+		Hooked:   func(settings any) bool { return settings.(*Settings).receives() },
 	}
 }
 
@@ -64,16 +60,24 @@ func (*Jira) ShortName(settings any) string {
 // Destination says where a link leads.
 func (*Jira) Destination(settings any) string {
 	s := settings.(*Settings)
-	if u, err := url.Parse(s.BaseURL); err == nil {
-		return s.ProjectKey + " on " + u.Host
+	host := s.Site
+	if u, err := url.Parse(s.BaseURL); err == nil && u.Host != "" {
+		host = u.Host
 	}
-	return s.ProjectKey
+	if host == "" {
+		return s.ProjectKey
+	}
+	return s.ProjectKey + " on " + host
 }
 
 // Target names the project.
 func (*Jira) Target(settings any) string {
 	s := settings.(*Settings)
-	return strings.ToLower(strings.TrimRight(s.BaseURL, "/")) + " " + s.ProjectKey
+	at := s.BaseURL
+	if at == "" {
+		at = s.Site
+	}
+	return strings.ToLower(strings.TrimRight(at, "/")) + " " + s.ProjectKey
 }
 
 // Send looks for an open issue of the message's thread. It creates one when there is none; otherwise it transitions
@@ -92,24 +96,54 @@ func (*Jira) Send(ctx context.Context, d *integration.Delivery) integration.Resu
 		return c.create(ctx, msg, label)
 	}
 	found, failed := c.find(ctx, label)
-	resolves := msg.Status == patchbay.StatusResolved && c.settings.ResolveTransition != ""
-	switch {
-	case failed != nil:
+	if failed != nil {
 		return *failed
-	case found == nil && resolves:
-		return integration.Delivered() // nothing is open that could be resolved
-	case found == nil:
-		return c.create(ctx, msg, label)
+	}
+	resolves := msg.Status == patchbay.StatusResolved && !isNone(c.settings.resolveBy())
+	if found == nil || !found.open() {
+		return c.begin(ctx, msg, label, found, resolves)
 	}
 	name := found.name()
 	switch {
 	case name == "":
 	case resolves && !d.Stale: // otherwise what came later than this says where the matter stands
-		return c.transition(ctx, name)
-	case !resolves && c.settings.CommentOnRepeat:
+		return c.resolve(ctx, name)
+	case resolves:
+	case c.settings.repeat() == repeatComment || c.settings.repeat() == repeatUpdate && d.Stale:
 		return c.comment(ctx, name, msg)
+	case c.settings.repeat() == repeatUpdate:
+		return c.update(ctx, name, msg)
 	}
 	return refer(integration.Delivered(), name)
+}
+
+// begin takes up a matter of which nothing is open: in the issue that is done, when the link says so, otherwise in a new one.
+func (c *client) begin(ctx context.Context, msg *integration.Message, label string, done *issue, resolves bool) integration.Result {
+	known := done != nil && done.name() != ""
+	switch {
+	case resolves && known:
+		return refer(integration.Delivered(), done.name())
+	case resolves:
+		return integration.Delivered() // nothing is open that could be resolved
+	case known && c.d.Stale: // what came later than this has resolved it
+		return refer(integration.Delivered(), done.name())
+	case !known || c.settings.ReopenTransition == "" || isNone(c.settings.ReopenTransition):
+		return c.create(ctx, msg, label)
+	}
+	r, _ := c.transition(ctx, done.name(), c.settings.ReopenTransition, false)
+	switch {
+	case r == nil: // its workflow does not let it be opened from here
+		return c.create(ctx, msg, label)
+	case r.Verdict != patchbay.VerdictDelivered:
+		return *r
+	}
+	switch c.settings.repeat() {
+	case repeatComment:
+		return c.comment(ctx, done.name(), msg)
+	case repeatUpdate:
+		return c.update(ctx, done.name(), msg)
+	}
+	return *r
 }
 
 // Test signs in and looks at the project.
@@ -144,7 +178,10 @@ type (
 	}
 )
 
-func (s *Settings) issue(msg *integration.Message, label string) newIssue {
+// ourLabel is on every issue that is made over a connection, for the same reason as sign.
+const ourLabel = "patchbay"
+
+func (s *Settings) issue(msg *integration.Message, label string, connected bool) newIssue {
 	f := issueFields{
 		Project:     keyed{s.ProjectKey},
 		IssueType:   named{s.IssueType},
@@ -154,6 +191,9 @@ func (s *Settings) issue(msg *integration.Message, label string) newIssue {
 	}
 	f.Labels = addLabels(f.Labels, s.Labels...)
 	f.Labels = addLabels(f.Labels, msg.Labels...)
+	if connected {
+		f.Labels = addLabels(f.Labels, ourLabel)
+	}
 	if s.Priority != "" {
 		f.Priority = &named{s.Priority}
 	}
@@ -181,31 +221,3 @@ next:
 	}
 	return labels
 }
-
-const docs = `Creates an **issue** in a project. Its summary is the message's title, its description the message's text,
-fields and links. The labels are the message's *thread*, those of the link, and those of the message, in this order;
-spaces in them become ` + "`-`" + `.
-
-Before it creates an issue for a message with a thread, Patchbay searches the project for one with that label that is
-not done. If there is one, nothing is created, and the delivery has succeeded. Two settings change that:
-
-- ` + "`comment_on_repeat`" + ` adds the message to the open issue as a comment.
-- ` + "`resolve_transition`" + ` names the transition (` + "`Done`" + `, ` + "`Resolve Issue`" + `, …) that a message with
-  the status *resolved* makes. Then such a message never creates an issue.
-
-A search that fails ends the attempt: with the wrong credentials or address it is refused, otherwise it is tried
-again. No issue is created on a guess.
-
-### Signing in
-
-Give exactly one of these:
-
-- ` + "`email`" + ` and ` + "`api_token`" + `, for Jira Cloud.
-- ` + "`token`" + `, a personal access token, for Jira Data Center.
-- ` + "`oauth_settings`" + `, for an application link with OAuth 1.0a: the access token and its secret. Requests are signed
-  with RSA-SHA1 and the consumer that comes with an inline call (` + "`oauth_consumer`" + `), or else with that of the
-  operator (` + "`integrations.jira.consumer_key`" + ` and ` + "`private_key`" + `).
-
-A host that ends in ` + "`.atlassian.net`" + ` is Jira Cloud, every other one Data Center. The account needs the rights to
-browse projects and to create issues.
-`

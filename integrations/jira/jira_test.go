@@ -573,7 +573,7 @@ func FuzzIssue(f *testing.F) {
 		fields := settings(t, `"jira_base_url": "https://jira.example.com", "token": "t"`).issue(&integration.Message{
 			Title: title, Text: markup.Escape(text), Thread: title,
 			Fields: []patchbay.Field{{Title: title, Value: markup.Escape(value)}},
-		}, labelOf(title)).Fields
+		}, labelOf(title), false).Fields
 		if strings.ContainsAny(fields.Summary, "\n\r") || len([]rune(fields.Summary)) > maxSummary || len([]rune(fields.Description)) > maxDescription {
 			t.Fatalf("the issue %+v", fields)
 		}

@@ -7,7 +7,6 @@ import (
 	"crypto/sha1" // RSA-SHA1 is what Jira's OAuth 1.0a asks for
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"net/url"
@@ -27,26 +26,19 @@ type signer struct {
 	now             func() time.Time
 }
 
-// operatorConfig is what the operator sets for all links.
-type operatorConfig struct {
-	ConsumerKey string             `json:"consumer_key"`
-	PrivateKey  integration.Secret `json:"private_key"`
-}
-
 // newSigner takes the consumer from the call, or else from the operator's settings.
-func newSigner(d *integration.Delivery, s OAuthSettings) (*signer, *integration.Result) {
+func newSigner(consumer *integration.OAuthConsumer, env *integration.Env, s OAuthSettings) (*signer, *integration.Result) {
 	refuse := func(format string, args ...any) (*signer, *integration.Result) {
 		r := integration.Misconfigured(format, args...)
 		return nil, &r
 	}
 	name, secret := "oauth_consumer", "oauth_consumer.secrets."+s.SignatureMethod
-	consumer := d.Consumer
 	if consumer == nil {
-		var c operatorConfig
-		if len(d.Env.Config) > 0 && json.Unmarshal(d.Env.Config, &c) != nil {
-			return refuse("the operator's settings in integrations.jira cannot be read")
+		c, err := readConfig(env.Config)
+		if err != nil {
+			return refuse("%v", err)
 		}
-		if c == (operatorConfig{}) {
+		if c.ConsumerKey == "" && c.PrivateKey == "" {
 			return refuse("oauth_settings needs a consumer to sign with: the call has no oauth_consumer, and the operator has set no integrations.jira.consumer_key and private_key")
 		}
 		name, secret = "integrations.jira", "integrations.jira.private_key"
@@ -65,7 +57,7 @@ func newSigner(d *integration.Delivery, s OAuthSettings) (*signer, *integration.
 	if err != nil {
 		return refuse("%s %v", secret, err)
 	}
-	return &signer{consumer: consumer.Key, token: s.AccessToken.Reveal(), key: key, now: d.Env.Now}, nil
+	return &signer{consumer: consumer.Key, token: s.AccessToken.Reveal(), key: key, now: env.Now}, nil
 }
 
 // maxKey bounds a private key in PEM; 16384 bits take 13 KB. What is larger would keep a processor busy for long.

@@ -1,0 +1,8 @@
+package jira
+
+import _ "embed"
+
+// docs is the integration's page.
+//
+//go:embed docs.md
+var docs string
