@@ -12,6 +12,7 @@ import (
 func TestPagesAreAccessible(t *testing.T) {
 	s := open(t)
 	s.populate()
+	s.failing()
 	for _, o := range []browsertest.Options{{Width: 390}, {Width: 1440, Dark: true}} {
 		p := s.signIn(o)
 		p.Expect("status of 404")
@@ -52,7 +53,7 @@ func TestPortal(t *testing.T) {
 		}
 		p.See(".rows", "Told by the company")
 		p.See(".bar", "Back to I Done This")
-		for _, hidden := range []string{"Hooks", "Start", "Sign out", "Company archive"} {
+		for _, hidden := range []string{"Hooks", "Overview", "Sign out", "Company archive"} {
 			if strings.Contains(p.Text("body"), hidden) {
 				t.Errorf("a customer sees %q", hidden)
 			}

@@ -4,23 +4,11 @@ import (
 	"net/http"
 
 	"github.com/patchbay/patchbay"
-	"github.com/patchbay/patchbay/internal/connect"
-	"github.com/patchbay/patchbay/internal/links"
 )
 
 // signInPage asks an operator for a key.
 type signInPage struct {
 	Return, Error string
-}
-
-// startPage is where an operator begins.
-type startPage struct {
-	Links, Connections int
-	MoreConnections    bool
-	// Attention are the links and connections that do not work.
-	Attention            []linkRow
-	AttentionConnections []connectionRow
-	Hooks                bool
 }
 
 // signInFirst answers somebody who has not signed in. Only pages that are looked at come back after it: what a form asked
@@ -81,35 +69,4 @@ func (c *call) exchange() error {
 	status, _ := statusOf(code)
 	c.showProblem(&problemPage{Status: status, Title: "This page could not be opened", Text: text})
 	return nil
-}
-
-// start is the first page of an operator. A customer's is that of their scope.
-func (c *call) start() error {
-	if c.who.Portal {
-		return c.redirect(settingsPath(c.who.Scope))
-	}
-	body := &startPage{Hooks: c.o.Hooks != nil}
-	err := c.eachLink(c.who.Scope, func(v *links.View) {
-		body.Links++
-		if row := c.row(v); row.Kind == "bad" && len(body.Attention) < mostShown {
-			row.FromHref, row.From = settingsPath(v.Scope), scopeName(v.Scope)
-			body.Attention = append(body.Attention, row)
-		}
-	})
-	if err != nil {
-		return err
-	}
-	if c.o.Connections != nil {
-		views, more, err := c.o.Connections.List(c.r.Context(), c.who, connect.ListFilter{Limit: linksPage})
-		if err != nil {
-			return err
-		}
-		body.Connections, body.MoreConnections = len(views), more
-		for i := range views {
-			if views[i].State == patchbay.ConnectionNeedsReauth {
-				body.AttentionConnections = append(body.AttentionConnections, c.connectionRow(&views[i], "/"))
-			}
-		}
-	}
-	return c.show(http.StatusOK, "start", &page{Title: "Start", Nav: "start", Body: body})
 }

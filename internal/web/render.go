@@ -54,7 +54,7 @@ type note struct {
 // that is missing or cannot be drawn is found before anybody sees it.
 func samples() map[string]any {
 	return map[string]any{
-		"start": &startPage{}, "gallery": &galleryPage{}, "link": &linkPage{}, "delete": &deletePage{}, "settings": &settingsPage{},
+		"overview": &overviewPage{}, "gallery": &galleryPage{}, "link": &linkPage{}, "delete": &deletePage{}, "settings": &settingsPage{},
 		"sign-in": &signInPage{}, "portal": nil, "problem": &problemPage{}, "connect": &connectPage{},
 		"connection": &connectionPage{}, "hooks": &hooksPage{}, "hook": &hookPage{},
 	}
@@ -99,6 +99,8 @@ func (s *Site) functions() template.FuncMap {
 		"time":     func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") },
 		"stamp":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"count":    count,
+		"figure":   figure,
+		"pair":     func(a, b string) [2]string { return [2]string{a, b} },
 	}
 }
 

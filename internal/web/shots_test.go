@@ -23,9 +23,11 @@ func TestShots(t *testing.T) {
 	}
 	s := open(t, func(c *config.Config) { c.PortalName, c.PortalAccent = "I Done This", "#e8590c" })
 	empty := s.signIn(browsertest.Options{})
+	empty.Shot(filepath.Join(*shots, "overview-empty.png"))
 	empty.Go(s.url + "/settings/acme/teams/42")
 	empty.Shot(filepath.Join(*shots, "settings-empty.png"))
 	s.populate()
+	s.failing()
 	for _, dark := range []bool{false, true} {
 		for _, width := range []int{390, 1440} {
 			p := s.signIn(browsertest.Options{Dark: dark, Width: width})
@@ -86,7 +88,7 @@ func (s *site) shootForms(p *browsertest.Page, width int, dark bool) {
 // addresses are the pages that there are, by a name.
 func (s *site) addresses() map[string]string {
 	return map[string]string{
-		"start": "/", "gallery": "/integrations?scope=acme/teams/42", "settings": "/settings/acme/teams/42", "root": "/settings/",
+		"overview": "/", "overview-hour": "/?window=1h", "gallery": "/integrations?scope=acme/teams/42", "settings": "/settings/acme/teams/42", "root": "/settings/",
 		"form": "/integrations/tasks/link?scope=acme/teams/42&connection=none", "slack": "/integrations/slack/link?scope=acme/teams/42&connection=none", "webhook": "/integrations/webhook/link?scope=acme/teams/42", "missing": "/settings/nothing/../here", "hooks": "/hooks", "sign-in": "/sign-in",
 	}
 }

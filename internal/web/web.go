@@ -75,6 +75,10 @@ type Options struct {
 	// Connections are nil where accounts cannot be connected, Hooks where partners do not call.
 	Connections Connections
 	Hooks       Hooks
+	// Stats, Nodes and Jobs are nil where nobody counts, there is one process, or the database keeps no jobs.
+	Stats Stats
+	Nodes Nodes
+	Jobs  JobList
 	// Integrations are shown in this order.
 	Integrations []integration.Integration
 	// Kinds says which scopes are a team's or a user's: a page offers only what is meant for them.
@@ -139,7 +143,7 @@ func New(o Options) (*Site, error) {
 }
 
 func (s *Site) routes() {
-	s.handle("GET /{$}", (*call).start)
+	s.handle("GET /{$}", (*call).overview)
 	s.handle("GET /integrations", (*call).gallery)
 	s.handle("GET /integrations/{key}/link", (*call).newLink)
 	s.handle("POST /integrations/{key}/link", (*call).saveLink)

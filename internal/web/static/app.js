@@ -18,6 +18,11 @@
       time.title = time.dateTime;
       time.textContent = format.format(at);
     }
+    // The labels of a chart's axis.
+    for (const tick of within.querySelectorAll("[data-tick]")) {
+      const show = tick.hasAttribute("data-day") ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit" };
+      tick.textContent = new Intl.DateTimeFormat(undefined, show).format(new Date(tick.dataset.tick));
+    }
   };
 
   const replace = (html) => {
