@@ -208,12 +208,12 @@ func (c *client) comment(ctx context.Context, name string, msg *integration.Mess
 	if !markup.Parse(text).Says(msg.Title) {
 		text = "**" + markup.Escape(markup.Line(msg.Title)) + "**\n\n" + text
 	}
-	wiki := ""
+	room, end := maxDescription, ""
 	if c.connected {
-		wiki = markup.Fit(markup.Parse(text), maxDescription-len(sign)-2, markup.Doc.JiraWiki) + "\n\n" + sign
-	} else {
-		wiki = markup.Fit(markup.Parse(text), maxDescription, markup.Doc.JiraWiki)
+		end = "\n\n" + sign
+		room -= len(end)
 	}
+	wiki := markup.Fit(markup.Parse(text), room, markup.Doc.JiraWiki) + end
 	body, err := json.Marshal(map[string]string{"body": wiki})
 	if err != nil {
 		return integration.Unrenderable(err)

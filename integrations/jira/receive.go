@@ -14,7 +14,9 @@ import (
 	"github.com/patchbay/patchbay/integration/signature"
 )
 
-// headerIdentifier names a call, the same when it is made again.
+// headerIdentifier names a call, the same when it is made again. Where the body is signed it is no identifier for us: the
+// signature does not cover it, so whoever got hold of a call could send it again under other ones; the body, which is the same
+// again, says which call it is.
 // https://developer.atlassian.com/cloud/jira/platform/webhooks/ (section "Webhook headers")
 const headerIdentifier = "X-Atlassian-Webhook-Identifier"
 
@@ -54,7 +56,10 @@ func (*Jira) Open(c *integration.HookCall) (*integration.Envelope, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &integration.Envelope{Key: c.Header.Get(headerIdentifier), Type: p.Event}
+	e := &integration.Envelope{Type: p.Event}
+	if c.Link == 0 || !callerIsCloud(c) {
+		e.Key = c.Header.Get(headerIdentifier)
+	}
 	if c.Link == 0 {
 		e.Account = hostOf(p.address())
 	}

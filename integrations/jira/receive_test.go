@@ -131,6 +131,10 @@ func TestOpen(t *testing.T) {
 	if diff := cmp.Diff(&integration.Envelope{Key: "id-1", Type: "comment_created", Account: "acme.atlassian.net"}, e); diff != "" {
 		t.Error(diff)
 	}
+	c.Link = 7 // signed by the link's secret, which the header is not
+	if e, err = New().Open(c); err != nil || e.Key != "" || e.Account != "" {
+		t.Errorf("%+v, %v", e, err)
+	}
 }
 
 func TestRead(t *testing.T) {
