@@ -20,9 +20,12 @@ const revokeTime = 10 * time.Second
 const leaseTries = 40
 
 // Delete takes a connection back at the partner as far as that is possible, and removes it. While links use it, it stays,
-// unless force says otherwise.
+// unless force says otherwise. A portal may only remove what it could make again: that takes secrets.
 func (s *Service) Delete(ctx context.Context, c *access.Caller, id patchbay.ConnectionID, force bool) (*Deleted, error) {
 	con, err := s.mine(ctx, c, access.Manage, id)
+	if err == nil {
+		err = c.Require(access.Secrets)
+	}
 	if err != nil {
 		return nil, err
 	}

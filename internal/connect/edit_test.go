@@ -209,6 +209,11 @@ func TestDelete(t *testing.T) {
 	if len(p.revoked) > 0 {
 		t.Error("it was taken back all the same")
 	}
+	editor := ann()
+	editor.Permissions = editor.Permissions[:2] // a portal that could not connect the account again
+	if _, err := r.Delete(t.Context(), editor, v.ID, true); patchbay.CodeOf(err) != patchbay.CodeForbidden {
+		t.Errorf("a portal without secrets: %v", err)
+	}
 	con := r.stored(v.ID)
 	d, err := r.Delete(t.Context(), ann(), v.ID, true)
 	if err != nil || !d.Revoked || d.Notice != "" || !slices.Equal(p.revoked, []string{con.Credentials.Refresh.Reveal(), con.Credentials.Access.Reveal()}) {
