@@ -228,6 +228,24 @@ func TestWhatBecomesNothing(t *testing.T) {
 	}
 }
 
+// What was set up for a link at the partner is known when a call for it is read.
+func TestReadingKnowsWhatWasSetUp(t *testing.T) {
+	r := newRig(t).start()
+	target, path := r.link(1, "acme", 0, "secret")
+	target.Link.Attached = &patchbay.Attached{State: []byte(`{"id":1001}`)}
+	var state string
+	r.partner.read = func(_ context.Context, c *integration.HookCall) (*integration.Reading, error) {
+		state = string(c.State)
+		return &integration.Reading{Ignored: "Read."}, nil
+	}
+	if status := r.post(path, body(message{ID: "a"}), "secret"); status >= 300 {
+		t.Fatalf("answered %d", status)
+	}
+	if r.settled(1); state != `{"id":1001}` {
+		t.Errorf("the state %q", state)
+	}
+}
+
 // A payload that the catalog refuses is kept with what is wrong with it, and can be replayed.
 func TestRefusedEventsAreKept(t *testing.T) {
 	r := newRig(t).start()
