@@ -110,15 +110,6 @@ type Cell struct {
 	Style Style
 }
 
-// Cells makes plain cells.
-func Cells(texts ...string) []Cell {
-	out := make([]Cell, len(texts))
-	for i, t := range texts {
-		out[i] = Cell{Text: t}
-	}
-	return out
-}
-
 func (c *Console) cell(cell Cell, last bool) string {
 	text := strings.Map(func(r rune) rune {
 		if r == '\t' || r == '\n' || r == '\r' {
