@@ -61,8 +61,17 @@ func scrape(t *testing.T) map[string]bool {
 	call("POST", "/v1/links", `{"integration": "inbox", "scope": "acme", "events": ["*"], "settings": {}}`)
 	call("POST", "/v1/events", `{"event": "integration_test", "scope": "acme"}`)
 	call("POST", "/v1/events", `{"event": "there.is.none"}`)
+	var receives struct {
+		URL string `json:"hook_url"`
+	}
+	if err := json.Unmarshal([]byte(call("POST", "/v1/links", `{"integration": "incoming", "scope": "acme", "events": [], "settings": {}}`)), &receives); err != nil {
+		t.Fatal(err)
+	}
+	_, hook, _ := strings.Cut(receives.URL, a.Addr())
+	call("POST", hook, `{"shipped": 7}`)
+	call("POST", "/integrations/incoming/hook/nobody", `{}`)
 	names := map[string]bool{}
-	for end := time.Now().Add(90 * time.Second); !names["patchbay_deliveries_total"]; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(90 * time.Second); !names["patchbay_deliveries_total"] || !names["patchbay_hooks_read_total"]; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("nothing was delivered: %v", names)
 		}

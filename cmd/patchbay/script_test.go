@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 }
 
 // patience bounds everything that a script waits for.
-const patience = 15 * time.Second
+const patience = 2 * time.Minute
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {

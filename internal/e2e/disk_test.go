@@ -73,12 +73,12 @@ func TestFullDisk(t *testing.T) {
 	if status, answer := s.call("GET", "/healthz", ""); status != 200 {
 		t.Errorf("on a full disk /healthz answers %d %v; the process is alive", status, answer)
 	}
-	sink.waitFor(t, accepted, time.Minute)
+	sink.waitFor(t, accepted, patience)
 
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.After(time.Minute)
+	deadline := time.After(patience)
 	for status := 0; status != 201; {
 		var answer map[string]any
 		if status, answer = s.call("POST", "/events", body); status == 201 {
@@ -91,7 +91,7 @@ func TestFullDisk(t *testing.T) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	sink.waitFor(t, accepted, time.Minute)
+	sink.waitFor(t, accepted, patience)
 	s.kill()
 	s = start(t, data, "--dev")
 	for id := range accepted {

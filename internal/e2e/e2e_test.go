@@ -89,7 +89,7 @@ func startAt(t *testing.T, port, data string, args ...string) *server {
 		close(s.done)
 	}()
 	t.Cleanup(s.kill)
-	deadline := time.After(90 * time.Second)
+	deadline := time.After(patience)
 	for {
 		resp, err := http.Get(s.url + "/readyz")
 		if err == nil {
@@ -129,7 +129,7 @@ func (s *server) interrupt() {
 	}
 	select {
 	case <-s.done:
-	case <-time.After(90 * time.Second):
+	case <-time.After(patience):
 		s.t.Fatalf("serve did not stop within 90 s:\n%s", s.logs)
 	}
 }
@@ -323,7 +323,7 @@ func TestKillNine(t *testing.T) {
 		wg.Wait()
 		s = start(t, data, "--dev")
 	}
-	sink.waitFor(t, accepted, 2*time.Minute)
+	sink.waitFor(t, accepted, patience)
 	// In flight at one kill: at most the link's concurrency, and what 20 ms of results had not been written down.
 	duplicates := sink.duplicates()
 	t.Logf("%d events accepted over %d kills, none lost, %d arrived twice", len(accepted), kills, duplicates)
@@ -371,7 +371,7 @@ func TestGracefulStop(t *testing.T) {
 		wg.Wait()
 		s = start(t, data, "--dev")
 	}
-	sink.waitFor(t, accepted, 2*time.Minute)
+	sink.waitFor(t, accepted, patience)
 	if n := sink.duplicates(); n > 0 {
 		t.Errorf("%d events arrived twice although every stop was a graceful one", n)
 	}

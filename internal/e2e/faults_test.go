@@ -158,9 +158,9 @@ func TestBadPartners(t *testing.T) {
 	sink := newSink(t)
 	s.link(`{"integration":"webhook","scope":"acme","events":["*"],"settings":{"url":"` + sink.URL + `"}}`)
 	event := s.publish("acme", "{}")
-	sink.waitFor(t, map[string]bool{event: true}, time.Minute)
+	sink.waitFor(t, map[string]bool{event: true}, patience)
 	for name, b := range bad {
-		d := s.first(ids[name], time.Minute, attempted)
+		d := s.first(ids[name], patience, attempted)
 		a := d["attempts"].([]any)[0].(map[string]any)
 		if a["verdict"] != b.verdict || a["error"] == nil || d["state"] != "pending" {
 			t.Errorf("a partner that does this (%s): the delivery is %v, its attempt %v", name, d["state"], a)
@@ -214,7 +214,7 @@ func latencies(t *testing.T, s *server, sink *sink, scope string, n int) []time.
 	var out []time.Duration
 	for range n {
 		began := time.Now()
-		sink.waitFor(t, map[string]bool{s.publish(scope, "{}"): true}, time.Minute)
+		sink.waitFor(t, map[string]bool{s.publish(scope, "{}"): true}, patience)
 		out = append(out, time.Since(began))
 	}
 	slices.Sort(out)
@@ -346,7 +346,7 @@ func TestPauseABacklog(t *testing.T) {
 	link := s.link(`{"integration":"webhook","scope":"acme","events":["*"],"concurrency":64,"settings":{"url":"` + sink.URL + `"}}`)
 	ids := map[string]bool{}
 	s.publish("acme", "{}") // this one keeps its hour
-	s.first(link, time.Minute, attempted)
+	s.first(link, patience, attempted)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var asked atomic.Int32
@@ -373,14 +373,14 @@ func TestPauseABacklog(t *testing.T) {
 	if writes > 20 { // the pause itself is one; others may fall into the same time
 		t.Errorf("pausing a link with %d deliveries took %v transactions", n, writes)
 	}
-	s.first(link, time.Minute, func(d map[string]any) bool { return d["state"] == "held" })
+	s.first(link, patience, func(d map[string]any) bool { return d["state"] == "held" })
 	open.Store(true)
 	began = time.Now()
 	if status, answer := s.call("POST", "/v1/links/"+link+"/resume", ""); status != 200 || answer["state"] != "active" {
 		t.Fatalf("the resume was answered %d %v", status, answer)
 	}
 	resumed := time.Since(began)
-	sink.waitFor(t, ids, 2*time.Minute)
+	sink.waitFor(t, ids, patience)
 	t.Logf("%d deliveries: paused in %s with %v transactions, resumed in %s, delivered after %s; peak memory %d MB",
 		len(ids), took, writes, resumed, time.Since(began), s.peak())
 	if mb := s.peak(); mb > 500 {

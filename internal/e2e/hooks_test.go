@@ -70,7 +70,7 @@ func TestKillNineBetweenHooksAndEvents(t *testing.T) {
 		}
 	}
 	want := int(next.Load())
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(patience)
 	for {
 		events := s.incoming()
 		twice := 0

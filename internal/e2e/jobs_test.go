@@ -48,14 +48,14 @@ func TestKillNineDuringARecover(t *testing.T) {
 			}
 			id := job["id"].(string)
 			for kill := range c.kills {
-				waitUntil(t, time.Minute, "the job does not go on", func() bool {
+				waitUntil(t, patience, "the job does not go on", func() bool {
 					return events-k.missing(missed) >= (kill+1)*events/(c.kills+2)
 				})
 				s.kill()
 				s = start(t, data, args...)
 			}
-			k.waitFor(t, missed, time.Minute)
-			waitUntil(t, time.Minute, "the job does not end", func() bool {
+			k.waitFor(t, missed, patience)
+			waitUntil(t, patience, "the job does not end", func() bool {
 				_, job = s.call("GET", "/v1/jobs/"+id, "")
 				return job["state"] == "succeeded"
 			})

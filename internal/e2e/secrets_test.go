@@ -55,12 +55,12 @@ func (s *server) secretLinks(n int, to string) {
 // sealedWith waits until everything is sealed with the current key, which is another one than before.
 func (s *server) sealedWith(rows int, before string) (current string) {
 	s.t.Helper()
-	waitUntil(s.t, 2*time.Minute, "the rotation does not end", func() bool {
+	waitUntil(s.t, patience, "the rotation does not end", func() bool {
 		var have map[string]int
 		have, current = s.sealedRows()
 		return have[current] == rows && have[""] == 0 && current != before
 	})
-	waitUntil(s.t, time.Minute, "the job does not end", func() bool {
+	waitUntil(s.t, patience, "the job does not end", func() bool {
 		_, answer := s.call("GET", "/v1/jobs?action=reseal&state=pending,running", "")
 		return len(answer["data"].([]any)) == 0
 	})
@@ -74,7 +74,7 @@ func (s *server) arrives(k *sink) {
 	if status != 201 || answer["deliveries"] != 1.0 {
 		s.t.Fatalf("an event was answered %d: %v", status, answer)
 	}
-	k.waitFor(s.t, map[string]bool{answer["id"].(string): true}, time.Minute)
+	k.waitFor(s.t, map[string]bool{answer["id"].(string): true}, patience)
 }
 
 // without takes a key's line out of a key file.
@@ -175,14 +175,14 @@ func TestRotationOverNodes(t *testing.T) {
 			t.Fatalf("the rotation was answered %d: %v; want %s", status, answer, want)
 		}
 	}
-	waitUntil(t, time.Minute, "the nodes do not know of each other", func() bool { return len(living(a)) == 2 })
+	waitUntil(t, patience, "the nodes do not know of each other", func() bool { return len(living(a)) == 2 })
 	rotate(a, "patchbay secrets new-key")
 	if out, err := command(t.Context(), "secrets", "new-key", "--data", one).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	rotate(a, "is not in the key file of node")
 	copyKeys()
-	waitUntil(t, time.Minute, "the other node does not read its key file again", func() bool {
+	waitUntil(t, patience, "the other node does not read its key file again", func() bool {
 		status, _ := a.call("POST", "/v1/secrets/rotate", "")
 		return status == 201
 	})

@@ -61,7 +61,7 @@ func newMailbox(t *testing.T, answer func(w http.ResponseWriter, r *http.Request
 // take waits for n letters and empties the box.
 func (m *mailbox) take(t *testing.T, n int) []letter {
 	t.Helper()
-	deadline := time.After(90 * time.Second)
+	deadline := time.After(patience)
 	for {
 		m.mu.Lock()
 		if len(m.got) >= n {

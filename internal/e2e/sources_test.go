@@ -52,7 +52,7 @@ func TestOutboxKillNine(t *testing.T) {
 		owned.Wait()
 		s = start(t, dir, "--dev", "--outbox", address)
 	}
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for left := -1; left != 0; {
 		if err := product.QueryRow(t.Context(), "SELECT count(*) FROM patchbay_outbox").Scan(&left); err != nil || time.Now().After(deadline) {
 			t.Fatalf("%d rows are left, %v\n%s", left, err, s.logs)

@@ -163,6 +163,10 @@ func fill(dir string, files map[string][]byte, finish func() error) error {
 	if _, err := os.Stat(done); err == nil {
 		return nil
 	}
+	// Only who is in the way is waited for, not the right to write.
+	if err := writable(filepath.Dir(dir)); err != nil {
+		return fmt.Errorf("the cache directory cannot be written; point XDG_CACHE_HOME to one that can: %w", err)
+	}
 	lock, err := locked(dir + ".lock")
 	if err != nil {
 		return err
@@ -184,6 +188,18 @@ func fill(dir string, files map[string][]byte, finish func() error) error {
 		return err
 	}
 	return os.WriteFile(done, nil, 0o644)
+}
+
+// writable makes a directory if need be, and writes to it.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".try-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // contents returns the files of a tree by their paths, and a name that changes with them.
