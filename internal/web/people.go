@@ -14,7 +14,7 @@ type signInPage struct {
 // signInFirst answers somebody who has not signed in. Only pages that are looked at come back after it: what a form asked
 // for is not done unseen later.
 func (c *call) signInFirst(reason error) {
-	if c.r.Method == http.MethodGet || c.r.Method == http.MethodHead {
+	if (c.r.Method == http.MethodGet || c.r.Method == http.MethodHead) && !wantsJSON(c.r) {
 		_ = c.redirect(link("/sign-in", "return", local(c.r.URL.RequestURI(), "")))
 		return
 	}

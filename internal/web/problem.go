@@ -50,6 +50,7 @@ func statusOf(code patchbay.Code) (status int, title string) {
 // explain turns any error into what a person may see of it. What they must not see is logged, once, under an id that the
 // text names.
 func (c *call) explain(err error) (code patchbay.Code, text string, details []patchbay.Detail, retryAfter int) {
+	defer func() { c.code, c.details = code, details }()
 	var e *patchbay.Error
 	if !errors.As(err, &e) {
 		e = &patchbay.Error{Code: patchbay.CodeInternal, Err: err}

@@ -139,6 +139,9 @@ func link(path string, pairs ...string) string {
 
 // show answers with a page.
 func (c *call) show(status int, name string, p *page) error {
+	if status >= http.StatusBadRequest && !wantsHTML(c.r) {
+		return c.tell(status, p)
+	}
 	p.Theme = c.theme
 	if c.who != nil {
 		p.SignedIn, p.Portal, p.Return = true, c.who.Portal, c.session.Return

@@ -226,6 +226,9 @@ type call struct {
 	// who is nil, and session too, on the pages that everybody may see.
 	who     *access.Caller
 	session *session.View
+	// code and details are those of the error that was explained last.
+	code    patchbay.Code
+	details []patchbay.Detail
 }
 
 // handle registers a page for people who have signed in. An error that it returns is shown as a page.
