@@ -84,7 +84,7 @@ func (c client) hear(within time.Duration) (string, error) {
 func (c client) expect(want string) time.Duration {
 	c.t.Helper()
 	began := time.Now()
-	if got, err := c.hear(20 * time.Second); got != want+"\n" {
+	if got, err := c.hear(90 * time.Second); got != want+"\n" {
 		c.t.Fatalf("%q and %v came instead of %q", got, err, want)
 	}
 	return time.Since(began)
@@ -97,7 +97,7 @@ func TestForward(t *testing.T) {
 	c.expect("one")
 	c.CloseWrite()
 	c.expect("bye")
-	if _, err := c.hear(time.Second); !errors.Is(err, io.EOF) {
+	if _, err := c.hear(90 * time.Second); !errors.Is(err, io.EOF) {
 		t.Errorf("after its end: %v", err)
 	}
 }
@@ -111,7 +111,7 @@ func TestCut(t *testing.T) {
 		t.Errorf("%d connections", p.Connections())
 	}
 	p.Cut()
-	if _, err := c.hear(20 * time.Second); !errors.Is(err, syscall.ECONNRESET) {
+	if _, err := c.hear(90 * time.Second); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("a connection that was cut says %v", err)
 	}
 	c = dial(t, p)
@@ -166,7 +166,7 @@ func TestHang(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	p.Cut()
-	if _, err := c.hear(20 * time.Second); err == nil {
+	if _, err := c.hear(90 * time.Second); err == nil {
 		t.Error("a connection that hung was not cut")
 	}
 }
@@ -198,7 +198,7 @@ func TestHalfClose(t *testing.T) {
 	c.say("one")
 	c.expect("one")
 	p.HalfClose(false)
-	if _, err := c.hear(20 * time.Second); !errors.Is(err, io.EOF) {
+	if _, err := c.hear(90 * time.Second); !errors.Is(err, io.EOF) {
 		t.Errorf("the client's side sees %v", err)
 	}
 	c.say("it can still send")
