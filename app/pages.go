@@ -25,5 +25,6 @@ func (a *App) pages() (*web.Site, error) {
 	if a.hooks != nil {
 		o.Hooks = a.hooks
 	}
+	o.Events, o.Stream = a.ingest, a.hub
 	return web.New(o)
 }

@@ -57,6 +57,7 @@ func samples() map[string]any {
 		"overview": &overviewPage{}, "gallery": &galleryPage{}, "link": &linkPage{}, "delete": &deletePage{}, "settings": &settingsPage{},
 		"sign-in": &signInPage{}, "portal": nil, "problem": &problemPage{}, "connect": &connectPage{},
 		"connection": &connectionPage{}, "hooks": &hooksPage{}, "hook": &hookPage{},
+		"events": &eventsPage{}, "event": &eventPage{}, "replay": &replayPage{},
 	}
 }
 
@@ -99,6 +100,7 @@ func (s *Site) functions() template.FuncMap {
 		"time":     func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") },
 		"stamp":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"count":    count,
+		"sentence": sentence,
 		"figure":   figure,
 		"pair":     func(a, b string) [2]string { return [2]string{a, b} },
 	}

@@ -75,6 +75,9 @@ type Options struct {
 	// Connections are nil where accounts cannot be connected, Hooks where partners do not call.
 	Connections Connections
 	Hooks       Hooks
+	// Events are nil where nobody looks at them, Stream where lists do not follow what arrives.
+	Events Events
+	Stream Stream
 	// Stats, Nodes and Jobs are nil where nobody counts, there is one process, or the database keeps no jobs.
 	Stats Stats
 	Nodes Nodes
@@ -106,6 +109,8 @@ type Site struct {
 	definitions  map[string]*integration.Definition
 	drafts       *drafts
 	cross        *http.CrossOriginProtection
+	// watching has room for the pages that follow what arrives.
+	watching chan struct{}
 }
 
 // New checks the options and every template.
@@ -120,7 +125,7 @@ func New(o Options) (*Site, error) {
 		o.Now = time.Now
 	}
 	s := &Site{
-		o: o, mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(), drafts: newDrafts(),
+		o: o, watching: make(chan struct{}, maxWatching), mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(), drafts: newDrafts(),
 		integrations: map[string]integration.Integration{}, definitions: map[string]*integration.Definition{},
 	}
 	for _, i := range o.Integrations {
@@ -160,6 +165,12 @@ func (s *Site) routes() {
 	s.handle("GET /hooks", (*call).hooks)
 	s.handle("GET /hooks/{id}", (*call).hook)
 	s.handle("POST /hooks/{id}/replay", (*call).replayHook)
+	s.handle("GET /events", (*call).events)
+	s.handle("GET /events/live", (*call).live)
+	s.handle("GET /events/{id}", (*call).event)
+	s.handle("GET /events/{id}/payload.json", (*call).payload)
+	s.handle("GET /events/{id}/replay", (*call).confirmReplay)
+	s.handle("POST /events/{id}/replay", (*call).replayEvent)
 	s.open("GET /sign-in", (*call).signInForm)
 	s.open("POST /sign-in", (*call).signIn)
 	s.open("POST /sign-out", (*call).signOut)
@@ -175,6 +186,9 @@ func (s *Site) Serves(r *http.Request) bool {
 	switch first, rest, _ := strings.Cut(strings.TrimPrefix(p, "/"), "/"); first {
 	case "", "sign-in", "sign-out", "portal", "settings", "auth", "assets", "hooks", "connections":
 		return true
+	case "events":
+		// POST /events is how events come in; programs that get it are told so by the API.
+		return rest != "" || (r.Method == http.MethodGet || r.Method == http.MethodHead) && wantsHTML(r)
 	case "integrations":
 		if rest == "" {
 			return (r.Method == http.MethodGet || r.Method == http.MethodHead) && wantsHTML(r)

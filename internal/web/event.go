@@ -1,0 +1,305 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/integration/markup"
+	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/deliver"
+	"github.com/patchbay/patchbay/internal/ingest"
+)
+
+// eventPage is one event.
+type eventPage struct {
+	ID        patchbay.EventID
+	Event     eventRow
+	ActorName string
+	SourceIn  string
+	// Erased is when what it says was removed; zero when it was not.
+	Erased  time.Time
+	Message *messagePart
+	// Payload is the tree that can be folded, Text the same as text; Cut says that the text is not all of it.
+	Payload *node
+	Text    string
+	Cut     bool
+	// Matched are the links that match it now, Others all the rest; Unknown says that its type has left the catalog, and
+	// Unsaid how many links are not shown.
+	Matched, Others []explained
+	Unknown         bool
+	Unsaid          int
+	Deliveries      []deliveryRow
+	Replays         []patchbay.Event
+	// Replay says that the viewer may send it again.
+	Replay bool
+}
+
+// explained is a link and why it matches an event, or why not.
+type explained struct {
+	ingest.DryRunLink
+	Name, Edit string
+}
+
+// node is a value of JSON as a tree to be folded. Those with children are objects and arrays.
+type node struct {
+	Key  string
+	Kind string // object, array, string, number, boolean, null
+	Text string
+	// Sum says how much there is inside.
+	Sum      string
+	Open     bool
+	Children []*node
+}
+
+// Bounds of a payload's tree: what is deeper or more is in the text.
+const (
+	treeDepth = 12
+	treeNodes = 2000
+)
+
+func (c *call) eventID() (id patchbay.EventID, err error) {
+	if err := c.forOperators(); err != nil {
+		return 0, err
+	}
+	if c.o.Events == nil {
+		return 0, notKept("events")
+	}
+	if id.UnmarshalText([]byte(c.r.PathValue("id"))) != nil || id == 0 {
+		return 0, patchbay.Errorf(patchbay.CodeNotFound, "there is no event %q", clip(c.r.PathValue("id")))
+	}
+	return id, nil
+}
+
+func (c *call) event() error {
+	id, err := c.eventID()
+	if err != nil {
+		return err
+	}
+	v, err := c.o.Events.Inspect(c.r.Context(), c.who, id)
+	if err != nil {
+		return err
+	}
+	body := &eventPage{
+		ID: v.ID, Event: c.eventRow(&v.Event), Erased: v.Erased, Unknown: v.Unknown, Unsaid: v.Unsaid, Replays: v.Replays,
+		ActorName: actorName(v.Actor), SourceIn: sourceWords[v.Source.Kind], Text: prettyBody(string(v.Payload)), Payload: treeOf(v.Payload),
+		Replay: c.who.May(access.Manage) && c.who.Sees(v.Scope) && v.Erased.IsZero() && !v.Unknown,
+	}
+	body.Cut = len(body.Text) < len(v.Payload)
+	if v.Message != nil {
+		body.Message = drawMessage(v.Message)
+	}
+	for i := range v.Deliveries {
+		body.Deliveries = append(body.Deliveries, c.deliveryRow(&v.Deliveries[i]))
+	}
+	for _, l := range v.Links {
+		x := explained{DryRunLink: l, Name: c.titleOf(l.Integration)}
+		if c.who.Sees(l.Scope) {
+			x.Name, x.Edit = c.linkName(l.Link, l.Integration), linkAddress(l.Integration, l.Link)
+		}
+		if l.Matched {
+			body.Matched = append(body.Matched, x)
+		} else {
+			body.Others = append(body.Others, x)
+		}
+	}
+	return c.show(http.StatusOK, "event", &page{Title: body.Event.TypeTitle + " " + v.ID.String(), Nav: "events", Body: body})
+}
+
+// sourceWords say how an event came in.
+var sourceWords = map[string]string{
+	patchbay.SourceAPI: "Sent to the API", patchbay.SourceInline: "Sent to the API, with its integrations in the call",
+	patchbay.SourceHook: "A partner's call", patchbay.SourceSystem: "Raised by Patchbay", patchbay.SourceTest: "A test",
+	patchbay.SourceNATS: "A message of NATS", patchbay.SourceOutbox: "A row of the outbox",
+}
+
+func actorName(raw json.RawMessage) string {
+	var a struct {
+		Name string `json:"name"`
+	}
+	if json.Unmarshal(raw, &a) != nil {
+		return ""
+	}
+	return a.Name
+}
+
+// linkAddress is the page of a link's settings.
+func linkAddress(integration string, id patchbay.LinkID) string {
+	return link("/integrations/"+integration+"/link", "link", id.String())
+}
+
+// linkName is how a link is called; its identifier when it is gone.
+func (c *call) linkName(id patchbay.LinkID, integration string) string {
+	if v, err := c.o.Links.Get(c.r.Context(), c.who, id); err == nil {
+		return v.ShortName
+	}
+	return c.titleOf(integration) + " " + id.String()
+}
+
+// payload is the payload as a file.
+func (c *call) payload() error {
+	id, err := c.eventID()
+	if err != nil {
+		return err
+	}
+	v, err := c.o.Events.Inspect(c.r.Context(), c.who, id)
+	if err != nil {
+		return err
+	}
+	c.secure()
+	h := c.w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Disposition", `attachment; filename="`+id.String()+`.json"`)
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(v.Payload)))
+	_, _ = c.w.Write(v.Payload) // an error means that the browser is gone
+	return nil
+}
+
+// replayPage asks whether an event should be sent again.
+type replayPage struct {
+	ID      patchbay.EventID
+	Title   string
+	Matched []explained
+}
+
+func (c *call) confirmReplay() error {
+	id, err := c.eventID()
+	if err != nil {
+		return err
+	}
+	if err := c.who.Require(access.Manage); err != nil {
+		return err
+	}
+	v, err := c.o.Events.Inspect(c.r.Context(), c.who, id)
+	if err != nil {
+		return err
+	}
+	body := &replayPage{ID: id, Title: c.eventRow(&v.Event).TypeTitle}
+	for _, l := range v.Links {
+		if l.Matched {
+			body.Matched = append(body.Matched, explained{DryRunLink: l, Name: c.linkName(l.Link, l.Integration)})
+		}
+	}
+	return c.show(http.StatusOK, "replay", &page{Title: "Replay " + id.String(), Nav: "events", Narrow: true, Body: body})
+}
+
+func (c *call) replayEvent() error {
+	id, err := c.eventID()
+	if err != nil {
+		return err
+	}
+	v, err := c.o.Events.Replay(c.r.Context(), c.who, id)
+	if err != nil {
+		return err
+	}
+	var newest patchbay.EventID
+	for i := range v.Deliveries {
+		newest = max(newest, v.Deliveries[i].Event)
+	}
+	n := 0
+	for i := range v.Deliveries {
+		if v.Deliveries[i].Event == newest && newest != id {
+			n++
+		}
+	}
+	c.leave(&note{Kind: "ok", Title: "It was sent again.", Text: "What came of it is under Deliveries: the newest replay made " + count(n, "delivery", "deliveries") + "."})
+	return c.redirect("/events/" + v.ID.String())
+}
+
+// treeOf reads a payload as a tree; nil when it is too large to be shown as one.
+func treeOf(payload json.RawMessage) *node {
+	if len(payload) > maxShown {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(payload))
+	d.UseNumber()
+	var v any
+	if d.Decode(&v) != nil {
+		return nil
+	}
+	left := treeNodes
+	n := grow("", v, 0, &left)
+	if left < 0 {
+		return nil
+	}
+	return n
+}
+
+func grow(key string, v any, depth int, left *int) *node {
+	n := &node{Key: key, Open: depth < 2}
+	if *left--; *left < 0 {
+		return n
+	}
+	switch x := v.(type) {
+	case map[string]any:
+		n.Kind, n.Sum = "object", count(len(x), "key", "keys")
+		keys := make([]string, 0, len(x))
+		for k := range x {
+			keys = append(keys, k)
+		}
+		sort.Strings(keys)
+		if depth == treeDepth {
+			break
+		}
+		for _, k := range keys {
+			n.Children = append(n.Children, grow(k, x[k], depth+1, left))
+		}
+	case []any:
+		n.Kind, n.Sum = "array", count(len(x), "item", "items")
+		if depth == treeDepth {
+			break
+		}
+		for i := range x {
+			n.Children = append(n.Children, grow(strconv.Itoa(i), x[i], depth+1, left))
+		}
+	case string:
+		n.Kind, n.Text = "string", strconv.Quote(x)
+		if !strings.ContainsAny(x, "\x00\n\r\t\"\\") {
+			n.Text = `"` + x + `"`
+		}
+	case json.Number:
+		n.Kind, n.Text = "number", x.String()
+	case bool:
+		n.Kind, n.Text = "boolean", strconv.FormatBool(x)
+	case nil:
+		n.Kind, n.Text = "null", "null"
+	}
+	return n
+}
+
+// deliveryRow is how a delivery stands in a list.
+type deliveryRow struct {
+	*deliver.View
+	Kind, Word string
+	Name, Edit string
+}
+
+// deliveryWords are the words for the states of a delivery, and their colours.
+var deliveryWords = map[patchbay.DeliveryState][2]string{
+	patchbay.DeliveryPending:   {"accent", "Pending"},
+	patchbay.DeliveryHeld:      {"warn", "Held"},
+	patchbay.DeliverySucceeded: {"ok", "Delivered"},
+	patchbay.DeliveryFailed:    {"bad", "Failed"},
+	patchbay.DeliveryCancelled: {"", "Cancelled"},
+	patchbay.DeliverySkipped:   {"", "Skipped"},
+}
+
+func (c *call) deliveryRow(v *deliver.View) deliveryRow {
+	w := deliveryWords[v.State]
+	row := deliveryRow{View: v, Kind: w[0], Word: w[1], Name: c.titleOf(v.Integration)}
+	if v.State == patchbay.DeliveryPending && v.AttemptCount > 0 {
+		row.Kind, row.Word = "warn", "To be retried"
+	}
+	if v.Link != nil {
+		if l, err := c.o.Links.Get(c.r.Context(), c.who, *v.Link); err == nil {
+			row.Name, row.Edit = markup.Clip(l.ShortName, 80), linkAddress(v.Integration, *v.Link)
+		}
+	}
+	return row
+}

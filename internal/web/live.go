@@ -1,0 +1,124 @@
+package web
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/stream"
+)
+
+// Stream shows what happens while it happens.
+type Stream interface {
+	Subscribe(f stream.Filter) *stream.Subscription
+}
+
+const (
+	// maxWatching bounds how many pages watch at one time: every event is compared with the filter of each.
+	maxWatching = 128
+	// tellEvery is how often a page is told of what is new, so that a flood of events is one line a second.
+	tellEvery = time.Second
+	// beatEvery is how often a stream shows that it is alive, and looks whether the viewer's session still is.
+	beatEvery = 15 * time.Second
+	// watchWrite is how long a browser may take to take what is written before it is cut off.
+	watchWrite = 30 * time.Second
+)
+
+// live tells a list of events how many have come in that belong to it, as server-sent events, until the page is left. It
+// says nothing about them: the page asks for the list again, so that rows are only ever made in one place.
+func (c *call) live() error {
+	if err := c.forOperators(); err != nil {
+		return err
+	}
+	if c.o.Stream == nil {
+		return notKept("streams")
+	}
+	filter, err := c.liveFilter()
+	if err != nil {
+		return err
+	}
+	select {
+	case c.watching <- struct{}{}:
+		defer func() { <-c.watching }()
+	default:
+		return &patchbay.Error{Code: patchbay.CodeRateLimited, Message: "too many pages watch at this moment: reload the list instead", RetryAfter: 30}
+	}
+	sub := c.o.Stream.Subscribe(filter)
+	defer sub.Close()
+	h := c.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx would hold it back
+	c.relay(sub)
+	return nil
+}
+
+func (c *call) liveFilter() (f stream.Filter, err error) {
+	if err = c.who.Require(access.Read); err != nil {
+		return f, err
+	}
+	q := readEventFilter(c.r.URL.Query())
+	f.Kinds = []string{stream.KindEvent}
+	if f.Scope, err = c.scopeParameter(q.Scope); err != nil {
+		return f, err
+	}
+	if f.Scope == "" {
+		f.Scope = c.who.Scope
+	}
+	if q.Type == "" {
+		return f, nil
+	}
+	name := q.Type
+	if t := c.o.Catalog.Type(name); t != nil {
+		name = t.Key() // items carry the key, never an alias
+	}
+	p, err := patchbay.ParsePattern(name)
+	if err != nil {
+		return f, patchbay.Invalid("type", "%v", err)
+	}
+	f.Types = []patchbay.Pattern{p}
+	return f, nil
+}
+
+// relay writes counts until the browser leaves, its session ends, or the hub is closed.
+func (c *call) relay(sub *stream.Subscription) {
+	conn := http.NewResponseController(c.w)
+	send := func(text string) bool {
+		_ = conn.SetWriteDeadline(time.Now().Add(watchWrite)) // not every connection can; then the server's own limits hold
+		_, err := c.w.Write([]byte(text))
+		return err == nil && conn.Flush() == nil
+	}
+	beat, tell := time.NewTicker(beatEvery), time.NewTicker(tellEvery)
+	defer beat.Stop()
+	defer tell.Stop()
+	if !send("retry: 5000\n\n") {
+		return
+	}
+	var told, n uint64
+	for {
+		select {
+		case <-c.r.Context().Done():
+			return
+		case _, open := <-sub.Messages():
+			if !open {
+				return
+			}
+			n++
+		case <-tell.C:
+			n += sub.Dropped()
+			if n != told && !send("event: new\ndata: "+strconv.FormatUint(n, 10)+"\n\n") {
+				return
+			}
+			told = n
+		case <-beat.C:
+			if _, _, err := c.o.Sessions.Caller(c.r); err != nil {
+				return
+			}
+			if !send(": alive\n\n") {
+				return
+			}
+		}
+	}
+}
