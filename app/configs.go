@@ -2,11 +2,13 @@ package app
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
 )
 
@@ -26,9 +28,22 @@ func (a *App) configs() (map[string]json.RawMessage, error) {
 		}
 		checked, err := i.Definition().Config.Check(raw, integration.CheckOptions{})
 		if err != nil {
-			return nil, fmt.Errorf("integrations.%s: %w", key, err)
+			return nil, configError(key, err)
 		}
 		out[key] = checked
 	}
 	return out, nil
+}
+
+// configError calls what is wrong by the keys of the configuration, which have no settings in them.
+func configError(key string, err error) error {
+	var e *patchbay.Error
+	if !errors.As(err, &e) || len(e.Details) == 0 {
+		return fmt.Errorf("integrations.%s: %w", key, err)
+	}
+	var texts []string
+	for _, d := range e.Details {
+		texts = append(texts, "integrations."+key+"."+strings.TrimPrefix(d.Path, "settings.")+": "+d.Message)
+	}
+	return errors.New(strings.Join(texts, "; "))
 }
