@@ -69,7 +69,7 @@ var rules = map[string][]string{
 	"internal/inbound":         {"", "integration", "integration/signature", "internal/access", "internal/ingest", "internal/lifecycle", "internal/store"},
 	"internal/session":         {"", "internal/access", "internal/store"},
 	"internal/httpapi":         {"", "integration", "internal/access", "internal/catalog", "internal/cluster", "internal/connect", "internal/deliver", "internal/eventtypes", "internal/inbound", "internal/ingest", "internal/jobs", "internal/links", "internal/obs", "internal/rawjson", "internal/sealing", "internal/session", "internal/stats", "internal/store", "internal/stream"},
-	"internal/web":             {"", "integration", "integration/markup", "internal/access", "internal/catalog", "internal/connect", "internal/deliver", "internal/inbound", "internal/ingest", "internal/jobs", "internal/links", "internal/session", "internal/store", "internal/stream"},
+	"internal/web":             {"", "integration", "integration/markup", "internal/access", "internal/catalog", "internal/cluster", "internal/connect", "internal/deliver", "internal/inbound", "internal/ingest", "internal/jobs", "internal/links", "internal/session", "internal/stats", "internal/store", "internal/stream"},
 	"internal/demo":            {"", "client", "catalogs", "app", "integration", "integrations/all", "internal/config", "internal/console", "internal/live", "internal/outbound", "internal/rawjson"},
 	"app":                      {"…"},
 	"cmd/patchbay":             {"…"},
