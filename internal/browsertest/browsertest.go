@@ -269,16 +269,32 @@ func (p *Page) Run(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// ask runs what returns something.
+// ask runs what returns something and changes nothing. A page may go elsewhere while it is asked, by a redirect or a script:
+// then the next page is asked.
 func ask[T any](p *Page, what chromedp.Action[T]) T {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
-	v, err := chromedp.Run(ctx, what)
-	if err != nil {
-		p.t.Fatalf("the browser could not say what the test wants to know: %v", err)
+	for {
+		v, err := chromedp.Run(ctx, what)
+		if err == nil {
+			return v
+		}
+		if !left(err) || ctx.Err() != nil {
+			p.t.Fatalf("the browser could not say what the test wants to know: %v", err)
+		}
+		p.pause()
 	}
-	return v
+}
+
+// left reports whether an error says that the page which was asked is not there any more.
+func left(err error) bool {
+	for _, says := range []string{"Inspected target navigated or closed", "Execution context was destroyed", "Cannot find context with specified id"} {
+		if strings.Contains(err.Error(), says) {
+			return true
+		}
+	}
+	return false
 }
 
 // Go goes to an address, and waits until the page is there.

@@ -71,6 +71,9 @@ func fit(l *Link, e *Event, supports func(string) bool) (bool, string) {
 		return false, fmt.Sprintf("the event is in %s, but the link sees %s", scopeName(e.Scope), reachName(l))
 	}
 	if _, _, ok := selected(l, e); !ok {
+		if len(l.Events) == 0 {
+			return false, "the link only receives"
+		}
 		return false, fmt.Sprintf("none of its patterns (%s) matches the type %s", patterns(l), e.Type)
 	}
 	switch {
