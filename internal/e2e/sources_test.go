@@ -46,7 +46,7 @@ func TestOutboxKillNine(t *testing.T) {
 			t.Fatal(err)
 		}
 		var owned sync.WaitGroup
-		owned.Go(func() { s.stream(answered) })
+		owned.Go(func() { s.stream(round*1_000_000, answered) })
 		<-time.After(time.Duration(30+rand.IntN(250)) * time.Millisecond) // the moment of the kill is the point
 		s.kill()
 		owned.Wait()
@@ -77,10 +77,10 @@ func TestOutboxKillNine(t *testing.T) {
 	t.Logf("%d rows, %d answered lines", len(seen), len(answered))
 }
 
-// stream sends lines as fast as they are answered until the connection breaks, and notes which were answered.
-func (s *server) stream(answered map[string]bool) {
+// stream sends numbered lines as fast as they are answered until the connection breaks, and notes which were answered. No
+// number is sent twice, by another call neither: a line may have become an event although its answer was lost.
+func (s *server) stream(base int, answered map[string]bool) {
 	r, w := io.Pipe()
-	base := len(answered) * 1_000_000
 	var owned sync.WaitGroup
 	owned.Go(func() {
 		for i := 0; ; i++ {

@@ -86,8 +86,11 @@ func victim(dir string) {
 // there.
 func TestKill(t *testing.T) {
 	rounds := 12
-	if testing.Short() {
+	switch {
+	case testing.Short():
 		rounds = 3
+	case underRace: // a round takes seconds, most of them the check of the files
+		rounds = 5
 	}
 	dir := t.TempDir()
 	total := 0
