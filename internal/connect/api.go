@@ -1,4 +1,4 @@
-// Package connect looks after connections: identities at partners. It leads people through a partner's consent (OAuth 2,
+// Package connect looks after connections: accounts at partners. It leads people through a partner's consent (OAuth 2,
 // OAuth 1.0a) or takes the keys that they made there, finds out whose account it is, keeps the credentials good, and gives
 // them to the attempts of the links that may use them.
 //

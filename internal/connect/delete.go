@@ -140,7 +140,7 @@ func (s *Service) revokeOwn(ctx context.Context, p *partner, con *patchbay.Conne
 	env, wire := s.env(p, con.Credentials.Secrets())
 	defer func() {
 		if r := recover(); r != nil {
-			s.o.Log.Error("an integration panicked", "integration", p.key, "panic", wire.Redact(fmt.Sprint(r)))
+			s.panicked(p, wire, r)
 			err = errors.New("the integration failed in an unexpected way")
 		}
 	}()

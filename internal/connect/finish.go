@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"runtime/debug"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -15,6 +16,7 @@ import (
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
 	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/outbound"
 	"github.com/patchbay/patchbay/internal/store"
 )
 
@@ -205,6 +207,12 @@ func isAccount(id string) bool {
 		!strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
+// panicked reports an integration's bug, with its stack: only that says where it is.
+func (s *Service) panicked(p *partner, wire *outbound.Attempt, r any) {
+	s.o.Log.Error("an integration panicked", "integration", p.key,
+		"panic", wire.Redact(fmt.Sprint(r)), "stack", string(debug.Stack()))
+}
+
 // ask calls Identify. What it returns holds no secrets, and is whole: an account, or a sentence.
 func (s *Service) ask(ctx context.Context, p *partner, g *integration.Grant,
 	secrets []string) (id *integration.Identity, result integration.Result) {
@@ -214,7 +222,7 @@ func (s *Service) ask(ctx context.Context, p *partner, g *integration.Grant,
 	defer cancel()
 	defer func() {
 		if r := recover(); r != nil { // one integration's bug must not take the others down
-			s.o.Log.Error("an integration panicked", "integration", p.key, "panic", wire.Redact(fmt.Sprint(r)))
+			s.panicked(p, wire, r)
 			result = integration.Retry("the integration failed in an unexpected way; its log says how")
 		}
 		result.Error = sentence(wire.Redact(result.Error))

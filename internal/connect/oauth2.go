@@ -185,7 +185,7 @@ func (s *Service) readToken(p *partner, resp *integration.Response, wire *outbou
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			s.o.Log.Error("an integration panicked", "integration", p.key, "panic", wire.Redact(fmt.Sprint(r)))
+			s.panicked(p, wire, r)
 			t, err = nil, &tokenError{text: "the integration failed in an unexpected way; its log says how"}
 		}
 	}()
