@@ -26,7 +26,7 @@ const (
 	MaxCredentialBytes = 64 << 10
 )
 
-// Connection is an identity at a partner: of a scope, and of a user of the host product. Links at or below its scope may
+// Connection is an account at a partner: of a scope, and of a user of the host product. Links at or below its scope may
 // use it. It is the stored form: the API shows it without Credentials.
 type Connection struct {
 	ID          ConnectionID `json:"id"`

@@ -90,7 +90,7 @@ type App struct {
 	ingest   *ingest.Service
 	keys     *access.Keys
 	sessions *session.Service
-	// connections are the identities at partners, hooks what partners send.
+	// connections are accounts at partners, hooks what partners send.
 	connections *connect.Service
 	hooks       *inbound.Service
 	jobs        *jobs.Service

@@ -11,7 +11,7 @@ import (
 	"github.com/patchbay/patchbay/internal/outbound"
 )
 
-// openConnections looks after identities at partners. It comes before what uses them.
+// openConnections looks after accounts at partners. It comes before what uses them.
 func (a *App) openConnections(client *outbound.Client, configs map[string]json.RawMessage, cell access.Cell) error {
 	kept, ok := a.store.(connect.Store)
 	if !ok {

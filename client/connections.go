@@ -10,7 +10,7 @@ import (
 	"github.com/patchbay/patchbay"
 )
 
-// Connection is an identity at a partner as the API shows it: without its credentials.
+// Connection is an account at a partner as the API shows it: without its credentials.
 type Connection struct {
 	ID          patchbay.ConnectionID    `json:"id"`
 	Integration string                   `json:"integration"`

@@ -87,7 +87,7 @@ type root struct {
 	Hooks        hooksCmd        `cmd:"" group:"look" help:"Look at what partners sent; read it again."`
 	Jobs         jobsCmd         `cmd:"" group:"look" help:"Retry, cancel, replay or recover many at once."`
 	Links        linksCmd        `cmd:"" group:"look" help:"Look at links; make and change them."`
-	Connections  connectionsCmd  `cmd:"" group:"look" help:"Look at identities at partners; check and remove them."`
+	Connections  connectionsCmd  `cmd:"" group:"look" help:"Look at accounts at partners; check and remove them."`
 	Integrations integrationsCmd `cmd:"" group:"look" help:"Look at integrations; try settings out."`
 	Keys         keysCmd         `cmd:"" group:"look" help:"API keys."`
 	Portal       portalCmd       `cmd:"" group:"look" help:"Pages for customers."`

@@ -11,7 +11,7 @@ import (
 	"github.com/patchbay/patchbay/internal/connect"
 )
 
-// Connections looks after identities at partners.
+// Connections looks after accounts at partners.
 type Connections interface {
 	// Create takes keys, and says whether the connection is new.
 	Create(ctx context.Context, c *access.Caller, in connect.Input) (v *connect.View, created bool, err error)

@@ -67,7 +67,7 @@ type Keys interface {
 	Delete(ctx context.Context, c *access.Caller, id patchbay.KeyID) error
 }
 
-// Connections is what jobs do about identities at partners.
+// Connections is what jobs do about accounts at partners.
 type Connections interface {
 	// ForgetNext takes one of a tenant's connections back at its partner, as far as that is possible, and deletes it. more
 	// says that there may be others.

@@ -9,7 +9,7 @@ import (
 	"github.com/patchbay/patchbay/internal/access"
 )
 
-// Connections is what links need of the identities at partners.
+// Connections is what links need of the accounts at partners.
 type Connections interface {
 	// For returns a connection that a link in a scope, which the caller makes, may use, with its credentials; else
 	// not_found or invalid_request.

@@ -40,7 +40,7 @@ type Options struct {
 	Integrations map[string]integration.Integration
 	// Configs are the operator's settings by integration.
 	Configs map[string]json.RawMessage
-	// Connections are the identities at partners that links may use; nil where there are none.
+	// Connections are the accounts at partners that links may use; nil where there are none.
 	Connections Connections
 	// Catalog is what previews are made with; nil means that there are none.
 	Catalog Catalog

@@ -30,7 +30,7 @@ type ConnectionFilter struct {
 	Limit int
 }
 
-// Connections keeps identities at partners. Credentials are sealed.
+// Connections keeps accounts at partners. Credentials are sealed.
 type Connections interface {
 	// SaveConnection stores a new revision: c.Revision must be one above the current one (1 for a new connection), else
 	// ErrConflict. Only the current revision is kept. Other nodes hear of it (ChangedConnection).

@@ -12,7 +12,7 @@ import (
 	"github.com/patchbay/patchbay/internal/connect"
 )
 
-// Connections looks after identities at partners.
+// Connections looks after accounts at partners.
 type Connections interface {
 	CookieName() string
 	Cookie(r *connect.Redirect) *http.Cookie
