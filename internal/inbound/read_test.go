@@ -393,7 +393,11 @@ func TestOtherNodes(t *testing.T) {
 func TestManyPending(t *testing.T) {
 	b := &broken{}
 	r := newRig(t, func(r *rig) { r.hooks = b })
-	const links, calls, size = 5, 10_000, 8 << 10
+	const links, size = 5, 8 << 10
+	calls := 10_000
+	if underRace { // which takes many times as long, and shows the same of what is in memory at one time
+		calls = 3_000
+	}
 	for i := range links {
 		r.link(patchbay.LinkID(i+1), "acme", 0, "secret")
 	}
@@ -426,8 +430,8 @@ func TestManyPending(t *testing.T) {
 		return &integration.Reading{Ignored: "no"}, nil
 	}
 	r.start()
-	eventually(t, func() bool { return count.Load() >= calls && r.service.Pending() == 0 }, "all to be read")
-	if n := len(r.list(Query{States: []patchbay.HookState{patchbay.HookPending}})); n != 0 || count.Load() != calls {
+	eventually(t, func() bool { return count.Load() >= int64(calls) && r.service.Pending() == 0 }, "all to be read")
+	if n := len(r.list(Query{States: []patchbay.HookState{patchbay.HookPending}})); n != 0 || count.Load() != int64(calls) {
 		t.Fatalf("%d pending; %d reads of %d calls", n, count.Load(), calls)
 	}
 	if b.page > findPage {

@@ -28,7 +28,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what must happen.
-const patience = 60 * time.Second
+const patience = 5 * time.Minute
 
 var admin = &access.Caller{Permissions: []access.Permission{access.Admin}, Name: "test"}
 

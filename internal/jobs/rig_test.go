@@ -26,7 +26,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what must come. It is only ever used up by a test that fails.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 var everything = &access.Caller{Permissions: []access.Permission{access.Admin}, Name: "test"}
 
