@@ -85,7 +85,7 @@ func notKept(what string) error {
 }
 
 func windowOptions(chosen string) []option {
-	var out []option
+	out := make([]option, 0, len(spans))
 	for _, w := range spans {
 		out = append(out, option{Value: w.key, Title: w.title, Chosen: w.key == chosen})
 	}

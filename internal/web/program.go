@@ -61,7 +61,7 @@ func (c *call) tell(status int, p *page) error {
 
 // said is what is wrong in one text.
 func said(problems []problemLine, instead string) string {
-	var texts []string
+	texts := make([]string, 0, len(problems))
 	for _, p := range problems {
 		texts = append(texts, p.Text)
 	}

@@ -54,7 +54,7 @@ type note struct {
 // that is missing or cannot be drawn is found before anybody sees it.
 func samples() map[string]any {
 	return map[string]any{
-		"overview": &overviewPage{}, "gallery": &galleryPage{}, "link": &linkPage{}, "delete": &deletePage{}, "settings": &settingsPage{},
+		"overview": &overviewPage{}, "integration": &integrationPage{}, "gallery": &galleryPage{}, "link": &linkPage{}, "delete": &deletePage{}, "settings": &settingsPage{},
 		"sign-in": &signInPage{}, "portal": nil, "problem": &problemPage{}, "connect": &connectPage{},
 		"connection": &connectionPage{}, "hooks": &hooksPage{}, "hook": &hookPage{},
 		"events": &eventsPage{}, "event": &eventPage{}, "replay": &replayPage{},
@@ -102,6 +102,7 @@ func (s *Site) functions() template.FuncMap {
 		"count":    count,
 		"sentence": sentence,
 		"figure":   figure,
+		"lower":    strings.ToLower,
 		"pair":     func(a, b string) [2]string { return [2]string{a, b} },
 	}
 }

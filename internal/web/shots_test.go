@@ -88,8 +88,9 @@ func (s *site) shootForms(p *browsertest.Page, width int, dark bool) {
 // addresses are the pages that there are, by a name.
 func (s *site) addresses() map[string]string {
 	return map[string]string{
-		"overview": "/", "overview-hour": "/?window=1h", "gallery": "/integrations?scope=acme/teams/42", "settings": "/settings/acme/teams/42", "root": "/settings/",
+		"overview": "/", "integration": "/integrations/webhook", "overview-hour": "/?window=1h", "gallery": "/integrations?scope=acme/teams/42", "settings": "/settings/acme/teams/42", "root": "/settings/",
 		"form": "/integrations/tasks/link?scope=acme/teams/42&connection=none", "slack": "/integrations/slack/link?scope=acme/teams/42&connection=none", "webhook": "/integrations/webhook/link?scope=acme/teams/42", "missing": "/settings/nothing/../here", "hooks": "/hooks", "sign-in": "/sign-in",
+		"events": "/events", "events-none": "/events?scope=nobody",
 	}
 }
 

@@ -150,6 +150,7 @@ func New(o Options) (*Site, error) {
 func (s *Site) routes() {
 	s.handle("GET /{$}", (*call).overview)
 	s.handle("GET /integrations", (*call).gallery)
+	s.handle("GET /integrations/{key}", (*call).integrationDocs)
 	s.handle("GET /integrations/{key}/link", (*call).newLink)
 	s.handle("POST /integrations/{key}/link", (*call).saveLink)
 	s.handle("GET /integrations/{key}/link/{id}/delete", (*call).confirmDelete)
@@ -193,7 +194,10 @@ func (s *Site) Serves(r *http.Request) bool {
 		if rest == "" {
 			return (r.Method == http.MethodGet || r.Method == http.MethodHead) && wantsHTML(r)
 		}
-		_, what, _ := strings.Cut(rest, "/")
+		_, what, deeper := strings.Cut(rest, "/")
+		if !deeper {
+			return (r.Method == http.MethodGet || r.Method == http.MethodHead) && wantsHTML(r)
+		}
 		return what == "link" || strings.HasPrefix(what, "link/")
 	}
 	return false
