@@ -50,7 +50,7 @@ var rules = map[string][]string{
 	"internal/pgtest":          {},
 	"internal/netfault":        {},
 	"internal/nodetest":        {"internal/datadir"},
-	"internal/browsertest":      {"internal/nodetest"},
+	"internal/browsertest":     {"internal/nodetest"},
 	"internal/cluster":         {"", "internal/access", "internal/store"},
 	"internal/jobs":            {"", "integration", "internal/access", "internal/deliver", "internal/ingest", "internal/route", "internal/store"},
 	"internal/stats":           {"", "internal/access", "internal/store"},
