@@ -23,10 +23,11 @@ import (
 const (
 	// operatorLasts is how long an operator stays signed in: a working day.
 	operatorLasts = 12 * time.Hour
-	// DefaultTTL and MaxTTL bound a portal session, ClaimWithin its one-time token, which travels through a page of the host
-	// product and is used at once.
-	DefaultTTL  = time.Hour
-	MaxTTL      = 24 * time.Hour
+	// DefaultTTL is how long a portal session lasts when nobody says.
+	DefaultTTL = time.Hour
+	// MaxTTL is the longest one.
+	MaxTTL = 24 * time.Hour
+	// ClaimWithin bounds its one-time token, which travels through a page of the host product and is used at once.
 	ClaimWithin = 5 * time.Minute
 	// minTTL is the shortest portal session that a person can do something with.
 	minTTL = time.Minute
@@ -119,11 +120,11 @@ var errNobody = &patchbay.Error{Code: patchbay.CodeUnauthorized, Message: "nobod
 
 // of returns the caller of one kind of cookie; nil when there is none that is valid.
 func (s *Service) of(r *http.Request, k kind) (*access.Caller, *View, error) {
-	cookie, err := r.Cookie(s.name(k))
-	if err != nil || cookie.Value == "" {
+	cookies := r.CookiesNamed(s.name(k))
+	if len(cookies) == 0 || cookies[0].Value == "" {
 		return nil, nil, nil
 	}
-	found, err := s.o.Store.SessionByCookie(r.Context(), sha256.Sum256([]byte(cookie.Value)), s.o.Now())
+	found, err := s.o.Store.SessionByCookie(r.Context(), sha256.Sum256([]byte(cookies[0].Value)), s.o.Now())
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil, nil
 	}
