@@ -90,7 +90,11 @@
     }
     if (input.matches("input[type=search][data-live-search]")) {
       clearTimeout(pause);
-      pause = setTimeout(() => search(input), 300);
+      const id = input.id; // the field itself may be replaced meanwhile, by an answer that was under way
+      pause = setTimeout(() => {
+        const now = document.getElementById(id);
+        if (now) search(now);
+      }, 300);
     }
     if (input.matches("[data-filter]")) filter(input);
   });
