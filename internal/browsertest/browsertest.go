@@ -264,8 +264,16 @@ func (p *Page) Run(actions ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
-	if err := chromedp.Do(ctx, actions...); err != nil {
-		p.t.Fatalf("the browser could not do what the test wants: %v", err)
+	for {
+		err := chromedp.Do(ctx, actions...)
+		if err == nil {
+			return
+		}
+		// An answer may have put another element in the place of the one that was found: then nothing was done to it.
+		if !strings.Contains(err.Error(), "ould not find node with given id") || ctx.Err() != nil {
+			p.t.Fatalf("the browser could not do what the test wants: %v", err)
+		}
+		p.pause()
 	}
 }
 
