@@ -3,6 +3,7 @@ package patchbay
 import (
 	"errors"
 	"fmt"
+	"net/http"
 )
 
 // Code says what kind of error happened; programs branch on it. It is the "type" of an error's JSON.
@@ -24,6 +25,29 @@ const (
 	CodeUnavailable              Code = "unavailable"               // 503, with Retry-After; nothing was accepted
 	CodeInternal                 Code = "internal"                  // 500; no detail leaves the process
 )
+
+// HTTPStatus returns the status that an answer with the code has; 500 for a code that is none of these.
+func (c Code) HTTPStatus() int {
+	switch c {
+	case CodeInvalidRequest, CodeUnsupportedIntegration, CodeMisconfiguredIntegration, CodeUserConfigurationError, CodeServiceError:
+		return http.StatusBadRequest
+	case CodeUnauthorized:
+		return http.StatusUnauthorized
+	case CodeForbidden:
+		return http.StatusForbidden
+	case CodeNotFound:
+		return http.StatusNotFound
+	case CodeConflict:
+		return http.StatusConflict
+	case CodePayloadTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case CodeRateLimited:
+		return http.StatusTooManyRequests
+	case CodeUnavailable:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
 
 // Detail is one thing that is wrong with a request, and where.
 type Detail struct {

@@ -23,7 +23,6 @@ func (a *App) publicURL() string {
 // openSessions lets browsers in.
 func (a *App) openSessions(cell access.Cell) {
 	a.sessions = session.New(session.Options{
-		Store: a.store, Keys: a.keys, PublicURL: a.publicURL(), Development: a.config.Dev, Frames: a.config.PortalFrames, Now: a.o.Now, Cell: cell,
-		Theme: session.Theme{Name: a.config.PortalName, Accent: a.config.PortalAccent, Logo: a.config.PortalLogo},
+		Store: a.store, Keys: a.keys, PublicURL: a.publicURL(), Development: a.config.Dev, Framed: len(a.config.PortalFrames) > 0, Now: a.o.Now, Cell: cell,
 	})
 }

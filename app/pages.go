@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/patchbay/patchbay/internal/links"
-	"github.com/patchbay/patchbay/internal/session"
 	"github.com/patchbay/patchbay/internal/web"
 )
 
@@ -12,7 +11,7 @@ import (
 func (a *App) pages() (*web.Site, error) {
 	o := web.Options{
 		Links: a.links, Catalog: a.catalog, Sessions: a.sessions, Integrations: a.o.Integrations, Kinds: links.Kinds(a.config.ScopeKinds),
-		Theme:          session.Theme{Name: a.config.PortalName, Accent: a.config.PortalAccent, Logo: a.config.PortalLogo},
+		Theme:          web.Theme{Name: a.config.PortalName, Accent: a.config.PortalAccent, Logo: a.config.PortalLogo},
 		FrameAncestors: a.config.PortalFrames, Secure: strings.HasPrefix(a.publicURL(), "https://"), Log: a.log, Now: a.o.Now,
 		Stats: a.stats, Nodes: a.nodes(),
 	}

@@ -39,30 +39,6 @@ func (p *problem) GetStatus() int { return p.status }
 // GetHeaders tells huma the headers.
 func (p *problem) GetHeaders() http.Header { return p.header }
 
-// statusOf is the one place that turns codes into HTTP.
-func statusOf(code patchbay.Code) int {
-	switch code {
-	case patchbay.CodeInvalidRequest, patchbay.CodeUnsupportedIntegration, patchbay.CodeMisconfiguredIntegration,
-		patchbay.CodeUserConfigurationError, patchbay.CodeServiceError:
-		return http.StatusBadRequest
-	case patchbay.CodeUnauthorized:
-		return http.StatusUnauthorized
-	case patchbay.CodeForbidden:
-		return http.StatusForbidden
-	case patchbay.CodeNotFound:
-		return http.StatusNotFound
-	case patchbay.CodeConflict:
-		return http.StatusConflict
-	case patchbay.CodePayloadTooLarge:
-		return http.StatusRequestEntityTooLarge
-	case patchbay.CodeRateLimited:
-		return http.StatusTooManyRequests
-	case patchbay.CodeUnavailable:
-		return http.StatusServiceUnavailable
-	}
-	return http.StatusInternalServerError
-}
-
 // problem turns any error into what a caller may see of it. What it must not see is logged here, once, under an id
 // that the answer names.
 func (a *api) problem(ctx context.Context, method, path string, err error) *problem {
@@ -71,7 +47,7 @@ func (a *api) problem(ctx context.Context, method, path string, err error) *prob
 		e = &patchbay.Error{Code: patchbay.CodeInternal, Message: "something went wrong on our side", Err: err}
 	}
 	code, message := e.Code, e.Message
-	switch status := statusOf(code); {
+	switch status := code.HTTPStatus(); {
 	case status != http.StatusInternalServerError:
 	case errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrClosed) || errors.Is(err, store.ErrFenced):
 		code, message = patchbay.CodeUnavailable, "nothing was accepted: the database cannot take writes at the moment; try again later"
@@ -86,7 +62,7 @@ func (a *api) problem(ctx context.Context, method, path string, err error) *prob
 		a.Log.LogAttrs(ctx, slog.LevelError, "a request failed", slog.String("id", id), slog.String("method", method),
 			slog.String("path", path), slog.Any("error", err))
 	}
-	p := &problem{Message: message, Type: code, Details: e.Details, status: statusOf(code)}
+	p := &problem{Message: message, Type: code, Details: e.Details, status: code.HTTPStatus()}
 	switch code {
 	case patchbay.CodeRateLimited, patchbay.CodeUnavailable:
 		p.header = http.Header{"Retry-After": {strconv.Itoa(max(1, e.RetryAfter))}}

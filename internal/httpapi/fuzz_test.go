@@ -92,7 +92,7 @@ func FuzzRequests(f *testing.F) {
 		var p problem
 		dec := json.NewDecoder(bytes.NewReader(w.Body.Bytes()))
 		dec.DisallowUnknownFields()
-		if err := dec.Decode(&p); err != nil || p.Message == "" || statusOf(p.Type) != w.Code {
+		if err := dec.Decode(&p); err != nil || p.Message == "" || p.Type.HTTPStatus() != w.Code {
 			t.Errorf("%s %s with %q: %d %s", method, path, body, w.Code, w.Body)
 		}
 	})

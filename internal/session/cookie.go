@@ -28,7 +28,7 @@ func (s *Service) name(k kind) string {
 // around is another site's, and Partitioned keeps it to that site (CHIPS), so that nobody is followed from one to another.
 func (s *Service) cookie(k kind, value string) *http.Cookie {
 	c := &http.Cookie{Name: s.name(k), Value: value, Path: "/", HttpOnly: true, Secure: s.secure, SameSite: http.SameSiteLaxMode}
-	if k == portal && s.secure && len(s.o.Frames) > 0 {
+	if k == portal && s.secure && s.o.Framed {
 		c.SameSite, c.Partitioned = http.SameSiteNoneMode, true
 	}
 	return c

@@ -56,18 +56,11 @@ type Options struct {
 	PublicURL string
 	// Development lets everybody on this machine in without signing in.
 	Development bool
-	// Theme is how portals look, Frames the origins of pages that may show them in a frame.
-	Theme  Theme
-	Frames []string
+	// Framed says that portals may stand in a frame of another site's page, whose cookies need permission for that.
+	Framed bool
 	// Now is the clock; nil means time.Now.
 	Now  func() time.Time
 	Cell access.Cell
-}
-
-// Theme is what a host product can say about how its customers' portals look.
-type Theme struct {
-	// Name is the product's, Accent a colour such as #3b5bdb, Logo the address of a picture.
-	Name, Accent, Logo string
 }
 
 // View is what pages show of a session.
@@ -76,11 +69,8 @@ type View struct {
 	Portal bool
 	Scope  patchbay.Scope
 	User   string
-	Theme  Theme
 	// Return is the host product's page to go back to.
-	Return string
-	// Frames are the origins of pages that may show this session's pages in a frame.
-	Frames    []string
+	Return    string
 	ExpiresAt time.Time
 }
 
@@ -146,9 +136,6 @@ func (s *Service) of(r *http.Request, k kind) (*access.Caller, *View, error) {
 		User: found.User, OwnerScope: found.OwnerScope,
 	}
 	v := &View{ID: found.ID, Portal: found.Portal, Scope: found.Scope, User: found.User, Return: found.Return, ExpiresAt: found.ExpiresAt}
-	if found.Portal {
-		v.Theme, v.Frames = s.o.Theme, s.o.Frames
-	}
 	return c, v, nil
 }
 

@@ -48,8 +48,7 @@ func newRig(t *testing.T, change ...func(*session.Options)) *rig {
 	if r.admin, _, err = r.keys.EnsureAdmin(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	o := session.Options{Store: r.db, Keys: r.keys, PublicURL: "https://hooks.example.com", Now: clock,
-		Theme: session.Theme{Name: "Acme", Accent: "#3b5bdb"}}
+	o := session.Options{Store: r.db, Keys: r.keys, PublicURL: "https://hooks.example.com", Now: clock}
 	for _, c := range change {
 		c(&o)
 	}
@@ -153,7 +152,7 @@ func TestSignIn(t *testing.T) {
 		t.Errorf("the cookie is %+v", c)
 	}
 	c, v, err := r.Caller(b.request())
-	if err != nil || !c.May(access.Admin) || c.Portal || c.Session == 0 || v.Portal || v.Theme != (session.Theme{}) {
+	if err != nil || !c.May(access.Admin) || c.Portal || c.Session == 0 || v.Portal {
 		t.Errorf("signed in is %+v, %+v, %v", c, v, err)
 	}
 	r.now = r.now.Add(13 * time.Hour)
@@ -183,7 +182,7 @@ func TestSignIn(t *testing.T) {
 
 // TestPortal: the token works once and soon; the session can do what was granted, in its scope, and ends.
 func TestPortal(t *testing.T) {
-	r := newRig(t, func(o *session.Options) { o.Frames = []string{"https://app.example.com"} })
+	r := newRig(t, func(o *session.Options) { o.Framed = true })
 	own, ttl := "acme/users/ann", patchbay.Duration(2*time.Hour)
 	v := r.portal(r.caller(r.admin), session.PortalInput{
 		Scope: "acme/teams/1", User: "ann", OwnerScope: &own, Permissions: []string{"view", "edit"}, TTL: &ttl, Return: "https://app.example.com/x",
@@ -209,7 +208,7 @@ func TestPortal(t *testing.T) {
 	if !c.May(access.Read) || !c.May(access.Manage) || c.May(access.Secrets) || c.May(access.Admin) || c.May(access.Publish) {
 		t.Errorf("it may %v", c.Permissions)
 	}
-	if view.Theme.Name != "Acme" || view.Return != "https://app.example.com/x" || !slices.Equal(view.Frames, []string{"https://app.example.com"}) {
+	if view.Return != "https://app.example.com/x" {
 		t.Errorf("it is shown as %+v", view)
 	}
 	var thief browser

@@ -265,7 +265,7 @@ func (c *call) giveKeys() error {
 	v, _, err := c.o.Connections.Create(c.r.Context(), c.who, in)
 	if err != nil {
 		code, text, details, _ := c.explain(err)
-		status, _ := statusOf(code)
+		status := code.HTTPStatus()
 		errs := map[string]string{}
 		var general []string
 		for _, d := range details {
@@ -310,7 +310,7 @@ func (c *call) callback() error {
 		return c.connected(done.Connection, done.Return)
 	}
 	code, text, _, _ := c.explain(err)
-	status, _ := statusOf(code)
+	status := code.HTTPStatus()
 	body := &problemPage{Status: status, Title: "The account was not connected", Text: text, Next: settingsPath(c.who.Scope), NextTitle: "Go to your integrations"}
 	if done != nil && local(done.Return, "") != "" {
 		body.Next, body.NextTitle = done.Return, "Go back and try again"
@@ -413,7 +413,7 @@ func (c *call) changeConnection() error {
 	saved, err := c.o.Connections.Update(ctx, c.who, v.ID, in, nil, sent.Get("version"))
 	if err != nil {
 		code, _, _, _ := c.explain(err)
-		status, _ := statusOf(code)
+		status := code.HTTPStatus()
 		return c.showConnection(status, v, sent, err)
 	}
 	c.leave(&note{Kind: "ok", Title: saved.Title() + " was saved."})

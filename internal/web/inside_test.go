@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/patchbay/patchbay/integration"
-	"github.com/patchbay/patchbay/internal/session"
 )
 
 func everything() integration.Spec {
@@ -139,7 +138,7 @@ func TestAccentsCanBeRead(t *testing.T) {
 			}
 		}
 	}
-	for _, bad := range []session.Theme{{Accent: "red"}, {Accent: "#12345g"}, {Logo: "http://example.com/x.png"}, {Logo: "javascript:x"}, {Logo: "https://a;b/x"}} {
+	for _, bad := range []Theme{{Accent: "red"}, {Accent: "#12345g"}, {Logo: "http://example.com/x.png"}, {Logo: "javascript:x"}, {Logo: "https://a;b/x"}} {
 		if _, err := checkTheme(bad); err == nil {
 			t.Errorf("the theme %+v was taken", bad)
 		}

@@ -245,7 +245,7 @@ func (f *linkForm) input() (links.Input, map[string]string, error) {
 // the form.
 func (f *linkForm) refuse(err error) (status int) {
 	code, text, details, _ := f.explain(err)
-	status, _ = statusOf(code)
+	status = code.HTTPStatus()
 	if len(details) == 0 {
 		f.general = append(f.general, text)
 		return status

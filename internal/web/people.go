@@ -39,7 +39,7 @@ func (c *call) signIn() error {
 		return c.redirect(back)
 	case patchbay.CodeUnauthorized, patchbay.CodeForbidden, patchbay.CodeInvalidRequest:
 		_, text, _, _ := c.explain(err)
-		status, _ := statusOf(code)
+		status := code.HTTPStatus()
 		return c.show(status, "sign-in", &page{Title: "Problem: Sign in", Narrow: true, Body: &signInPage{Return: local(back, ""), Error: text}})
 	}
 	return err
@@ -66,7 +66,7 @@ func (c *call) exchange() error {
 		return c.redirect(local(to, "/"))
 	}
 	code, text, _, _ := c.explain(err)
-	status, _ := statusOf(code)
+	status := code.HTTPStatus()
 	c.showProblem(&problemPage{Status: status, Title: "This page could not be opened", Text: text})
 	return nil
 }

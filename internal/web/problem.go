@@ -24,27 +24,27 @@ type problemPage struct {
 	Next, NextTitle string
 }
 
-// statusOf turns a code into HTTP, and into the words above the sentence.
-func statusOf(code patchbay.Code) (status int, title string) {
+// titleOf is the words above an error's sentence.
+func titleOf(code patchbay.Code) string {
 	switch code {
 	case patchbay.CodeUnauthorized:
-		return http.StatusUnauthorized, "Sign in first"
+		return "Sign in first"
 	case patchbay.CodeForbidden:
-		return http.StatusForbidden, "You may not do that"
+		return "You may not do that"
 	case patchbay.CodeNotFound:
-		return http.StatusNotFound, "There is nothing here"
+		return "There is nothing here"
 	case patchbay.CodeConflict:
-		return http.StatusConflict, "Something else was faster"
+		return "Something else was faster"
 	case patchbay.CodePayloadTooLarge:
-		return http.StatusRequestEntityTooLarge, "That is too much"
+		return "That is too much"
 	case patchbay.CodeRateLimited:
-		return http.StatusTooManyRequests, "Too many at once"
+		return "Too many at once"
 	case patchbay.CodeUnavailable:
-		return http.StatusServiceUnavailable, "Not at the moment"
+		return "Not at the moment"
 	case patchbay.CodeInternal:
-		return http.StatusInternalServerError, "Something went wrong on our side"
+		return "Something went wrong on our side"
 	}
-	return http.StatusBadRequest, "That did not work"
+	return "That did not work"
 }
 
 // explain turns any error into what a person may see of it. What they must not see is logged, once, under an id that the
@@ -76,8 +76,8 @@ func (c *call) explain(err error) (code patchbay.Code, text string, details []pa
 // problem answers with an error as a page.
 func (c *call) problem(err error) {
 	code, text, details, retryAfter := c.explain(err)
-	status, title := statusOf(code)
-	body := &problemPage{Status: status, Title: title, Text: text}
+	status := code.HTTPStatus()
+	body := &problemPage{Status: status, Title: titleOf(code), Text: text}
 	if len(details) > 1 {
 		for _, d := range details {
 			body.Details = append(body.Details, d.Path+": "+d.Message)

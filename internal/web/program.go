@@ -21,7 +21,7 @@ func codeOf(status int) patchbay.Code {
 		patchbay.CodeUnauthorized, patchbay.CodeForbidden, patchbay.CodeNotFound, patchbay.CodeConflict, patchbay.CodePayloadTooLarge,
 		patchbay.CodeRateLimited, patchbay.CodeUnavailable, patchbay.CodeInternal,
 	} {
-		if s, _ := statusOf(code); s == status {
+		if code.HTTPStatus() == status {
 			return code
 		}
 	}
@@ -31,7 +31,7 @@ func codeOf(status int) patchbay.Code {
 // tell answers a program with what a page would have said.
 func (c *call) tell(status int, p *page) error {
 	f := failure{Error: p.Title, Type: c.code, Details: c.details}
-	if s, _ := statusOf(f.Type); f.Type == "" || s != status {
+	if f.Type == "" || f.Type.HTTPStatus() != status {
 		f.Type, f.Details = codeOf(status), nil
 	}
 	switch b := p.Body.(type) {

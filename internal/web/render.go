@@ -173,9 +173,7 @@ func (c *call) show(status int, name string, p *page) error {
 func (c *call) secure() {
 	frames := "'none'"
 	switch {
-	case c.who != nil && c.who.Portal && len(c.session.Frames) > 0:
-		frames = strings.Join(c.session.Frames, " ")
-	case c.who == nil && c.r.URL.Path == "/portal" && len(c.o.FrameAncestors) > 0:
+	case c.framed() || c.who == nil && c.r.URL.Path == "/portal" && len(c.o.FrameAncestors) > 0:
 		frames = strings.Join(c.o.FrameAncestors, " ")
 	default:
 		c.w.Header().Set("X-Frame-Options", "DENY")
@@ -187,6 +185,9 @@ func (c *call) secure() {
 	c.w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src "+images+
 		"; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors "+frames)
 }
+
+// framed reports whether the page may stand in a frame of the host product's page.
+func (c *call) framed() bool { return c.who != nil && c.who.Portal && len(c.o.FrameAncestors) > 0 }
 
 // noteName is the cookie that carries a note from one answer to the next page. It may hold a secret that was made for a
 // link, for the moment between the two, and is nobody else's than that browser's.
@@ -225,7 +226,7 @@ func (c *call) setNote(value string, lasts int) {
 	cookie := &http.Cookie{
 		Name: c.noteName(), Value: value, Path: "/", MaxAge: lasts, HttpOnly: true, Secure: c.o.Secure, SameSite: http.SameSiteLaxMode,
 	}
-	if c.who != nil && c.who.Portal && c.o.Secure && len(c.session.Frames) > 0 {
+	if c.o.Secure && c.framed() {
 		cookie.SameSite, cookie.Partitioned = http.SameSiteNoneMode, true
 	}
 	http.SetCookie(c.w, cookie)

@@ -6,9 +6,13 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-
-	"github.com/patchbay/patchbay/internal/session"
 )
+
+// Theme is what a host product can say about how its customers' portals look.
+type Theme struct {
+	// Name is the product's, Accent a colour such as #3b5bdb, Logo the address of a picture.
+	Name, Accent, Logo string
+}
 
 // theme is how portals look, checked. Its zero value is Patchbay's own look.
 type theme struct {
@@ -28,7 +32,7 @@ var (
 const leastContrast = 4.6
 
 // checkTheme checks what the configuration says. Where an accent could not be read it is made darker or lighter.
-func checkTheme(t session.Theme) (theme, error) {
+func checkTheme(t Theme) (theme, error) {
 	out := theme{Product: t.Name, Logo: t.Logo}
 	if t.Logo != "" {
 		u, err := url.Parse(t.Logo)

@@ -87,7 +87,7 @@ type Options struct {
 	// Kinds says which scopes are a team's or a user's: a page offers only what is meant for them.
 	Kinds links.Kinds
 	// Theme is how portals look.
-	Theme session.Theme
+	Theme Theme
 	// FrameAncestors are the origins whose pages may show a portal in a frame, such as "https://app.example.com".
 	FrameAncestors []string
 	// Secure says that people come by https, so that cookies are never sent in the clear.
