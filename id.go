@@ -43,6 +43,7 @@ type (
 	jobKind        struct{}
 	hookKind       struct{}
 	sessionKind    struct{}
+	auditKind      struct{}
 )
 
 func (eventKind) prefix() string      { return "evt_" }
@@ -53,6 +54,7 @@ func (keyKind) prefix() string        { return "key_" }
 func (jobKind) prefix() string        { return "job_" }
 func (hookKind) prefix() string       { return "hok_" }
 func (sessionKind) prefix() string    { return "ses_" }
+func (auditKind) prefix() string      { return "aud_" }
 
 // ID is an identifier of one kind of thing. The zero ID means "none".
 type ID[K Kind] int64
@@ -74,6 +76,8 @@ type (
 	HookID = ID[hookKind]
 	// SessionID identifies a session of a browser: an operator's or a portal's.
 	SessionID = ID[sessionKind]
+	// AuditID identifies an entry of the audit log.
+	AuditID = ID[auditKind]
 )
 
 // String spells the identifier as it is shown everywhere, such as "evt_01h2xcejqtf2n". The zero ID is "".

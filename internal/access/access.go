@@ -3,6 +3,7 @@
 package access
 
 import (
+	"context"
 	"slices"
 
 	"github.com/patchbay/patchbay"
@@ -20,6 +21,51 @@ const (
 	Admin   Permission = "admin"   // keys, event types of the API
 	Secrets Permission = "secrets" // portals only: give and rotate secrets, connect accounts; others may with Manage
 )
+
+// Role is what somebody who signs in may do, in one word.
+type Role string
+
+// The roles.
+const (
+	RoleViewer   Role = "viewer"   // looks
+	RoleOperator Role = "operator" // and changes links, retries, replays, sends
+	RoleAdmin    Role = "admin"    // and looks after keys, sessions, event types and the installation
+)
+
+// Permissions returns what the role may do; nil for a role that there is not.
+func (r Role) Permissions() []Permission {
+	switch r {
+	case RoleViewer:
+		return []Permission{Read}
+	case RoleOperator:
+		return []Permission{Publish, Inline, Manage}
+	case RoleAdmin:
+		return []Permission{Admin}
+	}
+	return nil
+}
+
+// Origin is where a request comes from.
+type Origin struct {
+	// Via is "api" or "web".
+	Via string
+	// Address is the caller's, of one that came through a trusted proxy the one that the proxy saw. Agent is what the program
+	// calls itself, cut to 200 bytes.
+	Address, Agent string
+}
+
+type originKey struct{}
+
+// WithOrigin returns a context that says where its request comes from.
+func WithOrigin(ctx context.Context, o Origin) context.Context {
+	return context.WithValue(ctx, originKey{}, o)
+}
+
+// OriginOf returns where a context's request comes from; zero for what the system does by itself.
+func OriginOf(ctx context.Context) Origin {
+	o, _ := ctx.Value(originKey{}).(Origin)
+	return o
+}
 
 // Caller is who is calling. A nil Caller may do nothing.
 type Caller struct {

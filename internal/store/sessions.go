@@ -25,6 +25,10 @@ type Session struct {
 	// Return is the host product's page to go back to; "" when there is none.
 	Return    string
 	CreatedAt time.Time
+	// Via is how an operator signed in: "key", or the issuer of OpenID Connect; Subject is who that said it is (the claim sub).
+	Via, Subject string
+	// Address is where the session was begun from, Agent the browser's own name for itself, cut to 200 bytes.
+	Address, Agent string
 	// ClaimUntil is until when the token can be exchanged, ExpiresAt when the session ends.
 	ClaimUntil, ExpiresAt time.Time
 }

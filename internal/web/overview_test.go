@@ -50,7 +50,7 @@ func TestOverview(t *testing.T) {
 	p.See(".rows", "Nobody there")
 	p.See(".rows", "It has been failing")
 	p.See("table", "Nobody there")
-	p.See(".nav [aria-current=page]", "Overview")
+	p.See(".side [aria-current=page]", "Overview")
 	if got := p.Text(".figures"); !regexp.MustCompile(`Came in\s+3\b`).MatchString(got) {
 		t.Errorf("the figures are %q, want 3 events that came in", got)
 	}

@@ -87,8 +87,9 @@ func (s *Site) parse() error {
 // functions are what templates can call.
 func (s *Site) functions() template.FuncMap {
 	return template.FuncMap{
-		"asset": func(name string) (string, error) { return s.assets.address(name) },
-		"mark":  s.mark,
+		"asset":      func(name string) (string, error) { return s.assets.address(name) },
+		"mark":       s.mark,
+		"navigation": navigation,
 		"title": func(key string) string {
 			if d := s.definitions[key]; d != nil {
 				return d.Title

@@ -185,7 +185,8 @@ func (s *Site) routes() {
 func (s *Site) Serves(r *http.Request) bool {
 	p := r.URL.Path
 	switch first, rest, _ := strings.Cut(strings.TrimPrefix(p, "/"), "/"); first {
-	case "", "sign-in", "sign-out", "portal", "settings", "auth", "assets", "hooks", "connections":
+	case "", "sign-in", "sign-out", "portal", "settings", "auth", "assets", "hooks", "connections",
+		"deliveries", "jobs", "inbox", "links", "catalog", "playground", "keys", "audit", "installation", "find":
 		return true
 	case "events":
 		// POST /events is how events come in; programs that get it are told so by the API.

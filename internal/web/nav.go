@@ -1,0 +1,36 @@
+package web
+
+import "html/template"
+
+// navGroup are pages that belong together.
+type navGroup struct {
+	Title string
+	Items []navItem
+}
+
+// navItem is a page of the navigation; Key is what page.Nav says when the reader is there, or somewhere below it.
+type navItem struct {
+	Key, Title, Href string
+	Icon             template.HTML
+}
+
+// navigation is where operators can go, in the order in which they need it.
+func navigation() []navGroup {
+	return []navGroup{
+		{"What happens", []navItem{
+			{"overview", "Overview", "/", icon(`<path d="M3 13h4l3-9 4 16 3-7h4"/>`)},
+			{"events", "Events", "/events", icon(`<path d="M4 6h16M4 12h16M4 18h9"/>`)},
+			{"hooks", "Hooks", "/hooks", icon(`<path d="M12 3v8m0 0 4-4m-4 4L8 7M5 14v3a3 3 0 0 0 3 3h8a3 3 0 0 0 3-3v-3"/>`)},
+		}},
+		{"What is set up", []navItem{
+			{"settings", "Links", "/settings/", icon(`<path d="M9.5 14.5l5-5M8 11l-2.5 2.5a3.9 3.9 0 0 0 5.5 5.5L13.5 16.5M16 13l2.5-2.5A3.9 3.9 0 0 0 13 5l-2.5 2.5"/>`)},
+			{"integrations", "Integrations", "/integrations", icon(`<path d="M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM16.5 13v7M13 16.5h7"/>`)},
+		}},
+	}
+}
+
+// icon is a picture of 24 by 24 in the colour of the text around it. It says nothing that the text does not.
+func icon(paths template.HTML) template.HTML {
+	return `<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" focusable="false">` +
+		paths + `</svg>`
+}
