@@ -10,18 +10,57 @@
     if (status) status.textContent = text;
   };
 
+  // Times are written in UTC, for those who have no scripts; here they are the viewer's own. The exact one, in UTC and to the
+  // millisecond, stays in the title. Those of the last hour are told as time that has passed, and follow the clock; in a list
+  // whose rows are to be told apart (data-exact) that ends after a minute.
+  const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+  const today = new Intl.DateTimeFormat(undefined, clock);
+  const thisYear = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", ...clock });
+  const earlier = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" });
+  const wholly = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long", hourCycle: "h23" });
+
+  const spell = (at, now, exact) => {
+    const seconds = Math.floor((now - at) / 1000);
+    const far = Math.abs(seconds);
+    if (far < 60 || (far < 3600 && !exact)) {
+      if (far < 2) return "now";
+      const words = far < 60 ? `${far} s` : `${Math.floor(far / 60)} min`;
+      return seconds < 0 ? `in ${words}` : `${words} ago`;
+    }
+    if (at.toDateString() === now.toDateString()) return today.format(at);
+    return (at.getFullYear() === now.getFullYear() ? thisYear : earlier).format(at);
+  };
+
   const times = (within) => {
-    const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-    for (const time of within.querySelectorAll("time[datetime]")) {
+    const now = new Date();
+    for (const time of within.querySelectorAll("time[datetime]:not([data-own])")) {
       const at = new Date(time.dateTime);
       if (Number.isNaN(at.getTime())) continue;
-      time.title = time.dateTime;
-      time.textContent = format.format(at);
+      if (!time.dataset.said) {
+        time.dataset.said = "yes";
+        time.title = `${wholly.format(at)}\n${time.title}`;
+      }
+      const text = spell(at, now, time.hasAttribute("data-exact"));
+      if (time.textContent !== text) time.textContent = text;
     }
-    // The labels of a chart's axis.
-    for (const tick of within.querySelectorAll("[data-tick]")) {
-      const show = tick.hasAttribute("data-day") ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit" };
-      tick.textContent = new Intl.DateTimeFormat(undefined, show).format(new Date(tick.dataset.tick));
+    for (const axis of within.querySelectorAll("[data-axis]")) ticks(axis);
+  };
+  setInterval(() => {
+    if (!document.hidden) times(document);
+  }, 5000);
+
+  // The labels of a chart's axis: hours, and under the first of each day its date.
+  const hour = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+  const ticks = (axis) => {
+    let day = "";
+    for (const tick of axis.querySelectorAll("[data-tick]")) {
+      const at = new Date(tick.dataset.tick);
+      const [upper, lower] = tick.querySelectorAll("tspan");
+      const turned = date.format(at) !== day;
+      day = date.format(at);
+      upper.textContent = lower ? hour.format(at) : day;
+      if (lower) lower.textContent = turned ? day : "";
     }
   };
 
@@ -124,12 +163,32 @@
     say(left === 1 ? "1 integration" : `${left} integrations`);
   };
 
+  // What is copied: all of it, where the page has only the beginning, and nothing that is only said about it.
+  const textOf = async (from, whole) => {
+    if (whole) {
+      const answer = await fetch(whole, { credentials: "same-origin" });
+      if (!answer.ok) throw new Error(answer.statusText);
+      return answer.text();
+    }
+    if (from.value !== undefined) return from.value;
+    const bare = from.cloneNode(true);
+    for (const aside of bare.querySelectorAll("[data-aside]")) aside.remove();
+    return bare.textContent;
+  };
+
   document.addEventListener("click", async (event) => {
+    const unfold = event.target.closest("[data-unfold]");
+    if (unfold) {
+      const all = [...document.getElementById(unfold.dataset.unfold).querySelectorAll("details")].slice(1);
+      const open = !all.every((one) => one.open);
+      for (const one of all) one.open = open;
+      unfold.textContent = open ? "Fold all" : "Expand all";
+    }
     const copy = event.target.closest("[data-copy]");
     if (copy) {
       const from = document.getElementById(copy.dataset.copy);
       try {
-        await navigator.clipboard.writeText(from.value ?? from.textContent);
+        await navigator.clipboard.writeText(await textOf(from, copy.dataset.copyFrom));
         say("Copied.");
         copy.textContent = "Copied";
       } catch {
