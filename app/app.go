@@ -78,8 +78,9 @@ type App struct {
 	integrations map[string]integration.Integration
 
 	store store.Store
-	// wrapper has the keys of secrets; ring is the same when they are a file's.
+	// wrapper has the keys of secrets; ring is the same when they are a file's, sealer hides secrets with them.
 	wrapper Wrapper
+	sealer  store.Sealer
 	ring    *secret.Ring
 	sealing *sealing.Service
 	// member is nil where the database is not shared; self is this node.

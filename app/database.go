@@ -25,20 +25,20 @@ func (a *App) openStore(ctx context.Context) error {
 		a.log.Warn(w)
 	}
 	a.metrics = obs.NewMetrics(obs.MetricsOptions{Version: a.o.Version, Gauges: a.gauges()})
-	sealer, err := a.openRing()
-	if err != nil {
+	var err error
+	if a.sealer, err = a.openRing(); err != nil {
 		return err
 	}
 	if err := a.foresee(ctx); err != nil {
 		return err
 	}
 	if a.config.PostgreSQL() {
-		return a.openPostgres(ctx, sealer)
+		return a.openPostgres(ctx)
 	}
 	if err := os.MkdirAll(a.config.Data, 0o700); err != nil {
 		return fmt.Errorf("the data directory %s cannot be made: %w", a.config.Data, err)
 	}
-	s, err := sqlite.Open(ctx, sqlite.Options{Dir: a.config.Data, Now: a.o.Now, Log: a.log, OnCommit: a.committed, Sealer: sealer})
+	s, err := sqlite.Open(ctx, sqlite.Options{Dir: a.config.Data, Now: a.o.Now, Log: a.log, OnCommit: a.committed, Sealer: a.sealer})
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (a *App) openStore(ctx context.Context) error {
 
 // openPostgres joins a shared database as the node that the data directory belongs to. Its lock proves that the process
 // which had the directory before is dead, so what that had is taken over at once.
-func (a *App) openPostgres(ctx context.Context, sealer store.Sealer) error {
+func (a *App) openPostgres(ctx context.Context) error {
 	dir, err := datadir.Lock(a.config.Data)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func (a *App) openPostgres(ctx context.Context, sealer store.Sealer) error {
 	}
 	s, err := postgres.Open(ctx, postgres.Options{
 		URL: a.config.Database.Reveal(), Name: name, Address: address, Version: a.o.Version, Now: a.o.Now, Log: a.log, OnCommit: a.committed,
-		Sealer: sealer,
+		Sealer: a.sealer,
 	})
 	if err != nil {
 		return err

@@ -13,7 +13,7 @@ func (a *App) pages() (*web.Site, error) {
 		Links: a.links, Catalog: a.catalog, Sessions: a.sessions, Integrations: a.o.Integrations, Kinds: links.Kinds(a.config.ScopeKinds),
 		Theme:          web.Theme{Name: a.config.PortalName, Accent: a.config.PortalAccent, Logo: a.config.PortalLogo},
 		FrameAncestors: a.config.PortalFrames, Secure: strings.HasPrefix(a.publicURL(), "https://"), Log: a.log, Now: a.o.Now,
-		Stats: a.stats, Nodes: a.nodes(),
+		Stats: a.stats, Nodes: a.nodes(), Sealer: a.sealer,
 	}
 	if a.jobs != nil {
 		o.Jobs = a.jobs

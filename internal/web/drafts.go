@@ -1,12 +1,13 @@
 package web
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"log/slog"
 	"time"
+
+	"github.com/patchbay/patchbay/internal/store"
 )
 
 // draftTime is how long what was typed into a form is remembered.
@@ -17,22 +18,11 @@ const maxDraft = 96 << 10
 
 // drafts remember the secrets that a person has typed into a form that is shown again, because something else in it was
 // wrong or because they looked for a channel. A page never shows a secret, so they travel sealed, in a hidden field,
-// and only back to the same session and form. The key lives as long as the process: another node, or the next run,
-// asks for the secrets again.
-type drafts struct{ aead cipher.AEAD }
-
-func newDrafts() *drafts {
-	var key [32]byte
-	_, _ = rand.Read(key[:]) // it never fails
-	block, err := aes.NewCipher(key[:])
-	if err != nil {
-		panic(err) // the length is right
-	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		panic(err)
-	}
-	return &drafts{aead}
+// and only back to the same session and form. They are sealed as secrets in the database are, so that any node, and the
+// next run, can go on with the form.
+type drafts struct {
+	sealer store.Sealer
+	log    *slog.Logger
 }
 
 type draft struct {
@@ -40,8 +30,15 @@ type draft struct {
 	Values map[string]string
 }
 
-// seal returns the field's value; "" when there is nothing to remember, or too much.
-func (d *drafts) seal(values map[string]string, place string, now time.Time) string {
+// at is where a draft stands. No table is called so: nothing that is sealed in the database opens as a draft, and no
+// draft there.
+func (d *drafts) at(place string) store.SealPlace {
+	return store.SealPlace{Table: "form draft", Row: place, Column: "secrets"}
+}
+
+// seal returns the field's value; "" when there is nothing to remember, or too much, or it cannot be sealed now: then
+// whoever is in front of the form is asked again.
+func (d *drafts) seal(ctx context.Context, values map[string]string, place string, now time.Time) string {
 	if len(values) == 0 {
 		return ""
 	}
@@ -49,21 +46,28 @@ func (d *drafts) seal(values map[string]string, place string, now time.Time) str
 	if err != nil {
 		panic(err) // strings always marshal
 	}
-	sealed := base64.RawURLEncoding.EncodeToString(d.aead.Seal(nil, nil, raw, []byte(place)))
+	hidden, err := d.sealer.Seal(ctx, d.at(place), raw)
+	if err != nil {
+		d.log.WarnContext(ctx, "what was typed into a form cannot be remembered for its next page", slog.Any("error", err))
+		return ""
+	}
+	sealed := base64.RawURLEncoding.EncodeToString(hidden)
 	if len(sealed) > maxDraft {
 		return ""
 	}
 	return sealed
 }
 
-// open returns what was remembered; nil when it was not made here for this place, or too long ago.
-func (d *drafts) open(sealed, place string, now time.Time) map[string]string {
-	raw, err := base64.RawURLEncoding.DecodeString(sealed)
-	if err != nil || len(sealed) > maxDraft {
+// open returns what was remembered; nil when it was not made for this place, or too long ago.
+func (d *drafts) open(ctx context.Context, sealed, place string, now time.Time) map[string]string {
+	if sealed == "" || len(sealed) > maxDraft {
 		return nil
 	}
-	raw, err = d.aead.Open(nil, nil, raw, []byte(place))
+	raw, err := base64.RawURLEncoding.DecodeString(sealed)
 	if err != nil {
+		return nil
+	}
+	if raw, err = d.sealer.Open(ctx, d.at(place), raw); err != nil {
 		return nil
 	}
 	var out draft

@@ -2,7 +2,9 @@ package web
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/patchbay/patchbay/integration"
+	"github.com/patchbay/patchbay/internal/secret"
 )
 
 func everything() integration.Spec {
@@ -147,20 +150,33 @@ func TestAccentsCanBeRead(t *testing.T) {
 
 // TestDraftsEnd: they open for an hour, at their place, and not when anything in them was changed.
 func TestDraftsEnd(t *testing.T) {
-	d, now := newDrafts(), time.Unix(1_800_000_000, 0)
-	sealed := d.seal(map[string]string{"settings.pin": "1234"}, "here", now)
-	if got := d.open(sealed, "here", now.Add(draftTime)); got["settings.pin"] != "1234" {
-		t.Errorf("after an hour there is %v", got)
+	ctx, now := t.Context(), time.Unix(1_800_000_000, 0)
+	ring := func(dir string) *drafts {
+		r, err := secret.Read(filepath.Join(dir, "keys"))
+		if err == nil {
+			_, err = r.Create(ctx)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &drafts{secret.NewSealer(r), slog.New(slog.DiscardHandler)}
+	}
+	dir := t.TempDir()
+	d, node := ring(dir), ring(dir)
+	sealed := d.seal(ctx, map[string]string{"settings.pin": "1234"}, "here", now)
+	if got := node.open(ctx, sealed, "here", now.Add(draftTime)); got["settings.pin"] != "1234" {
+		t.Errorf("after an hour another node with the same keys opens %v", got)
 	}
 	for name, got := range map[string]map[string]string{
-		"later": d.open(sealed, "here", now.Add(draftTime+time.Second)), "elsewhere": d.open(sealed, "there", now),
-		"changed": d.open(sealed[:len(sealed)-2]+"AA", "here", now), "another process": newDrafts().open(sealed, "here", now), "nothing": d.open("", "here", now),
+		"later": d.open(ctx, sealed, "here", now.Add(draftTime+time.Second)), "elsewhere": d.open(ctx, sealed, "there", now),
+		"changed": d.open(ctx, sealed[:len(sealed)-2]+"AA", "here", now), "nothing": d.open(ctx, "", "here", now),
+		"another installation": ring(t.TempDir()).open(ctx, sealed, "here", now),
 	} {
 		if got != nil {
 			t.Errorf("%s it opens: %v", name, got)
 		}
 	}
-	if got := d.seal(map[string]string{"x": strings.Repeat("x", maxDraft)}, "here", now); got != "" {
+	if got := d.seal(ctx, map[string]string{"x": strings.Repeat("x", maxDraft)}, "here", now); got != "" {
 		t.Error("a draft is as long as somebody likes")
 	}
 }

@@ -66,7 +66,7 @@ func (c *call) saveLink() error {
 		return err
 	}
 	f.sent = c.r.PostForm
-	f.drafts = f.Site.drafts.open(f.sent.Get("draft"), f.draftPlace(), c.o.Now())
+	f.drafts = f.Site.drafts.open(f.r.Context(), f.sent.Get("draft"), f.draftPlace(), c.o.Now())
 	var placed error
 	if f.sent.Has("scope") { // otherwise the link stays where it is, or belongs to the viewer's own
 		placed = f.place(f.sent.Get("scope"))

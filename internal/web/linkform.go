@@ -370,7 +370,9 @@ func (f *linkForm) page() *linkPage {
 }
 
 // sealed seals the secrets that were typed so far.
-func (f *linkForm) sealed() string { return f.Site.drafts.seal(f.drafts, f.draftPlace(), f.o.Now()) }
+func (f *linkForm) sealed() string {
+	return f.Site.drafts.seal(f.r.Context(), f.drafts, f.draftPlace(), f.o.Now())
+}
 
 // split parts the settings that have to be looked at from those that can be left alone, and says whether something among the
 // latter was filled in.

@@ -20,6 +20,7 @@ import (
 	"github.com/patchbay/patchbay/internal/catalog"
 	"github.com/patchbay/patchbay/internal/links"
 	"github.com/patchbay/patchbay/internal/session"
+	"github.com/patchbay/patchbay/internal/store"
 )
 
 // maxForm bounds the body of a form: the settings of a link, and room for their encoding.
@@ -67,7 +68,7 @@ type Sessions interface {
 	Handoff(ctx context.Context, c *access.Caller) (token string, err error)
 }
 
-// Options are what the pages show. Links, Catalog and Sessions are required.
+// Options are what the pages show. Links, Catalog, Sessions and Sealer are required.
 type Options struct {
 	Links    Links
 	Catalog  Catalog
@@ -82,6 +83,8 @@ type Options struct {
 	Stats Stats
 	Nodes Nodes
 	Jobs  JobList
+	// Sealer hides the secrets that a form carries to its next page.
+	Sealer store.Sealer
 	// Integrations are shown in this order.
 	Integrations []integration.Integration
 	// Kinds says which scopes are a team's or a user's: a page offers only what is meant for them.
@@ -115,7 +118,7 @@ type Site struct {
 
 // New checks the options and every template.
 func New(o Options) (*Site, error) {
-	if o.Links == nil || o.Catalog == nil || o.Sessions == nil {
+	if o.Links == nil || o.Catalog == nil || o.Sessions == nil || o.Sealer == nil {
 		return nil, errors.New("web: a service is missing in the options")
 	}
 	if o.Log == nil {
@@ -125,7 +128,7 @@ func New(o Options) (*Site, error) {
 		o.Now = time.Now
 	}
 	s := &Site{
-		o: o, watching: make(chan struct{}, maxWatching), mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(), drafts: newDrafts(),
+		o: o, watching: make(chan struct{}, maxWatching), mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(), drafts: &drafts{o.Sealer, o.Log},
 		integrations: map[string]integration.Integration{}, definitions: map[string]*integration.Definition{},
 	}
 	for _, i := range o.Integrations {
