@@ -1,12 +1,9 @@
 package web
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/http"
-	"sort"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/patchbay/patchbay"
@@ -25,10 +22,7 @@ type eventPage struct {
 	// Erased is when what it says was removed; zero when it was not.
 	Erased  time.Time
 	Message *messagePart
-	// Payload is the tree that can be folded, Text the same as text; Cut says that the text is not all of it.
-	Payload *node
-	Text    string
-	Cut     bool
+	Payload *jsonPart
 	// Matched are the links that match it now, Others all the rest; Unknown says that its type has left the catalog, and
 	// Unsaid how many links are not shown.
 	Matched, Others []explained
@@ -45,23 +39,6 @@ type explained struct {
 	ingest.DryRunLink
 	Name, Edit string
 }
-
-// node is a value of JSON as a tree to be folded. Those with children are objects and arrays.
-type node struct {
-	Key  string
-	Kind string // object, array, string, number, boolean, null
-	Text string
-	// Sum says how much there is inside.
-	Sum      string
-	Open     bool
-	Children []*node
-}
-
-// Bounds of a payload's tree: what is deeper or more is in the text.
-const (
-	treeDepth = 12
-	treeNodes = 2000
-)
 
 func (c *call) eventID() (id patchbay.EventID, err error) {
 	if err := c.forOperators(); err != nil {
@@ -87,10 +64,10 @@ func (c *call) event() error {
 	}
 	body := &eventPage{
 		ID: v.ID, Event: c.eventRow(&v.Event), Erased: v.Erased, Unknown: v.Unknown, Unsaid: v.Unsaid, Replays: v.Replays,
-		ActorName: actorName(v.Actor), SourceIn: sourceWords[v.Source.Kind], Text: prettyBody(string(v.Payload)), Payload: treeOf(v.Payload),
+		ActorName: actorName(v.Actor), SourceIn: sourceWords[v.Source.Kind],
 		Replay: c.who.May(access.Manage) && c.who.Sees(v.Scope) && v.Erased.IsZero() && !v.Unknown,
 	}
-	body.Cut = len(body.Text) < len(v.Payload)
+	body.Payload = jsonOf("payload", "Payload", "/events/"+v.ID.String()+"/payload.json", v.Payload)
 	if v.Message != nil {
 		body.Message = drawMessage(v.Message)
 	}
@@ -210,67 +187,6 @@ func (c *call) replayEvent() error {
 	}
 	c.leave(&note{Kind: "ok", Title: "It was sent again.", Text: "What came of it is under Deliveries: the newest replay made " + count(n, "delivery", "deliveries") + "."})
 	return c.redirect("/events/" + v.ID.String())
-}
-
-// treeOf reads a payload as a tree; nil when it is too large to be shown as one.
-func treeOf(payload json.RawMessage) *node {
-	if len(payload) > maxShown {
-		return nil
-	}
-	d := json.NewDecoder(bytes.NewReader(payload))
-	d.UseNumber()
-	var v any
-	if d.Decode(&v) != nil {
-		return nil
-	}
-	left := treeNodes
-	n := grow("", v, 0, &left)
-	if left < 0 {
-		return nil
-	}
-	return n
-}
-
-func grow(key string, v any, depth int, left *int) *node {
-	n := &node{Key: key, Open: depth < 2}
-	if *left--; *left < 0 {
-		return n
-	}
-	switch x := v.(type) {
-	case map[string]any:
-		n.Kind, n.Sum = "object", count(len(x), "key", "keys")
-		keys := make([]string, 0, len(x))
-		for k := range x {
-			keys = append(keys, k)
-		}
-		sort.Strings(keys)
-		if depth == treeDepth {
-			break
-		}
-		for _, k := range keys {
-			n.Children = append(n.Children, grow(k, x[k], depth+1, left))
-		}
-	case []any:
-		n.Kind, n.Sum = "array", count(len(x), "item", "items")
-		if depth == treeDepth {
-			break
-		}
-		for i := range x {
-			n.Children = append(n.Children, grow(strconv.Itoa(i), x[i], depth+1, left))
-		}
-	case string:
-		n.Kind, n.Text = "string", strconv.Quote(x)
-		if !strings.ContainsAny(x, "\x00\n\r\t\"\\") {
-			n.Text = `"` + x + `"`
-		}
-	case json.Number:
-		n.Kind, n.Text = "number", x.String()
-	case bool:
-		n.Kind, n.Text = "boolean", strconv.FormatBool(x)
-	case nil:
-		n.Kind, n.Text = "null", "null"
-	}
-	return n
 }
 
 // deliveryRow is how a delivery stands in a list.

@@ -91,7 +91,7 @@ func TestEvent(t *testing.T) {
 	p := s.signIn(browsertest.Options{})
 	p.Go(s.url + "/events?scope=acme/teams/42")
 	p.Press(`tbody a[href="/events/` + id + `"]`)
-	p.See(".tree", `"<b>bold</b>"`)
+	p.See(".json", `"<b>bold</b>"`)
 	p.See("#links-title + .reasons", "Company archive")
 	p.See("main", "do not match")
 	p.Accessible()
