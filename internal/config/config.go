@@ -78,6 +78,14 @@ type Config struct {
 	PortalLogo   string   `name:"portal-logo" env:"PATCHBAY_PORTAL_LOGO" placeholder:"URL" help:"Address of a picture that stands at the top of these pages."`
 	PortalFrames []string `name:"portal-frames" env:"PATCHBAY_PORTAL_FRAMES" placeholder:"ORIGIN" help:"Origin whose pages may show these pages in a frame, such as https://app.example.com; can be repeated. Default: none."`
 
+	OIDCIssuer       string          `name:"oidc-issuer" env:"PATCHBAY_OIDC_ISSUER" placeholder:"URL" help:"OpenID provider by which operators sign in beside API keys, exactly as it calls itself, such as https://id.example.com."`
+	OIDCClientID     string          `name:"oidc-client-id" env:"PATCHBAY_OIDC_CLIENT_ID" placeholder:"ID" help:"What the OpenID provider knows this installation by."`
+	OIDCClientSecret patchbay.Secret `name:"oidc-client-secret" env:"PATCHBAY_OIDC_CLIENT_SECRET" placeholder:"SECRET" help:"How this installation proves itself to the OpenID provider. Better given in the environment than on the command line."`
+	OIDCScopes       []string        `name:"oidc-scopes" env:"PATCHBAY_OIDC_SCOPES" placeholder:"SCOPE" help:"What the OpenID provider is asked for; can be repeated. Default: openid, email and profile."`
+	OIDCName         string          `name:"oidc-name" env:"PATCHBAY_OIDC_NAME" placeholder:"NAME" help:"How the provider is called on the button that signs in. Default: ${default_oidc_name}."`
+	OIDCClaim        string          `name:"oidc-claim" env:"PATCHBAY_OIDC_CLAIM" placeholder:"CLAIM" help:"Claim whose values oidc-roles is about; a dot leads into an object, as in realm_access.roles. Default: ${default_oidc_claim}."`
+	OIDCRoles        OIDCRoles       `name:"oidc-roles" env:"PATCHBAY_OIDC_ROLES" placeholder:"VALUE=ROLE[@SCOPE]" help:"Who may do what: a value of the claim, a verified e-mail address or * for everybody, and viewer, operator or admin, such as support=operator@acme; can be repeated."`
+
 	Integrations Integrations `name:"integrations" env:"PATCHBAY_INTEGRATIONS" placeholder:"KEY.SETTING=VALUE" help:"The operator's settings of an integration, such as email.host=smtp.example.com; can be repeated."`
 	NATS         NATS         `name:"nats" env:"PATCHBAY_NATS" placeholder:"NAME.SETTING=VALUE" help:"NATS JetStream that events are taken from, such as orders.url=nats://broker:4222 and orders.stream=ORDERS; can be repeated."`
 	Outbox       Outbox       `name:"outbox" env:"PATCHBAY_OUTBOX" placeholder:"URL|NAME.SETTING=VALUE" help:"PostgreSQL database of your product with an outbox that events are taken from; can be repeated."`
@@ -96,6 +104,7 @@ func Vars() map[string]string {
 		"default_retention": DefaultRetention.String(), "default_unmatched": DefaultUnmatched.String(),
 		"default_bodies": DefaultBodies.String(), "default_grace": DefaultGrace.String(),
 		"default_log_format": DefaultLogFormat, "default_log_level": DefaultLogLevel,
+		"default_oidc_name": DefaultOIDCName, "default_oidc_claim": DefaultOIDCClaim,
 	}
 }
 
@@ -120,6 +129,11 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.Grace, DefaultGrace)
 	setDefault(&c.LogFormat, DefaultLogFormat)
 	setDefault(&c.LogLevel, DefaultLogLevel)
+	setDefault(&c.OIDCName, DefaultOIDCName)
+	setDefault(&c.OIDCClaim, DefaultOIDCClaim)
+	if c.OIDCScopes = strings.Fields(strings.Join(c.OIDCScopes, " ")); len(c.OIDCScopes) == 0 { // as they are spelled elsewhere
+		c.OIDCScopes = DefaultOIDCScopes
+	}
 	c.ScopeKinds = c.ScopeKinds.withDefaults()
 	c.PublicURL = strings.TrimSuffix(c.PublicURL, "/")
 	return c
@@ -144,7 +158,7 @@ func (c Config) Warnings() []string {
 // Validate refuses what cannot work. Its errors name the setting and say what to write instead.
 func (c Config) Validate() error {
 	c = c.WithDefaults()
-	for _, check := range []func() error{c.checkListen, c.checkDatabase, c.checkURLs, c.checkRetention, c.checkPortal, c.checkSources, c.checkRest} {
+	for _, check := range []func() error{c.checkListen, c.checkDatabase, c.checkURLs, c.checkRetention, c.checkPortal, c.checkOIDC, c.checkSources, c.checkRest} {
 		if err := check(); err != nil {
 			return err
 		}
