@@ -16,8 +16,8 @@ import (
 // Find returns the deliveries that a query selects as they are stored, newest first, without their attempts.
 func (s *Service) Find(ctx context.Context, q Query) ([]patchbay.Delivery, error) {
 	found, err := s.e.o.Store.Deliveries(ctx, store.DeliveryFilter{
-		States: q.States, Link: q.Link, Event: q.Event, Integration: q.Integration, Within: q.Scope, Since: q.Since,
-		Before: q.Before, Limit: q.Limit, Held: s.e.holds,
+		States: q.States, Link: q.Link, Links: q.Links, Event: q.Event, Types: q.Types, Integration: q.Integration, Within: q.Scope,
+		Since: q.Since, Before: q.Before, Limit: q.Limit, Held: s.e.holds,
 	})
 	if err != nil {
 		return nil, storeError("listing deliveries", err)
@@ -74,9 +74,14 @@ func (s *Service) CancelBacklog(ctx context.Context, id patchbay.LinkID, before 
 	if err != nil {
 		return 0, storeError("counting what waits", err)
 	}
+	return n, e.DropBacklog(ctx, id, before)
+}
+
+// DropBacklog cancels everything of a link that waits and has a lower identifier, with one write.
+func (e *Engine) DropBacklog(ctx context.Context, id patchbay.LinkID, before patchbay.DeliveryID) error {
 	lanes, err := e.o.Store.Lanes(ctx)
 	if err != nil {
-		return 0, storeError("reading the lanes", err)
+		return storeError("reading the lanes", err)
 	}
 	lane := store.Lane{Link: id}
 	if i := slices.IndexFunc(lanes, func(l store.Lane) bool { return l.Link == id }); i >= 0 {
@@ -84,19 +89,19 @@ func (s *Service) CancelBacklog(ctx context.Context, id patchbay.LinkID, before 
 	}
 	lane.DropBefore = max(lane.DropBefore, before)
 	if err := e.o.Store.SaveLane(ctx, lane); err != nil {
-		return 0, storeError("cancelling what waits for a link", err)
+		return storeError("cancelling what waits for a link", err)
 	}
 	e.LaneDropped(id, before)
 	left, err := e.o.Store.Waiting(ctx, id, e.o.HoldCount)
 	if err != nil {
-		return 0, storeError("counting what waits", err)
+		return storeError("counting what waits", err)
 	}
 	e.mu.Lock()
 	if l := e.lanes[id]; l != nil && l.link.holds() {
 		l.held = left
 	}
 	e.mu.Unlock()
-	return n, nil
+	return nil
 }
 
 // Quiet ends what of an event has not ended, for an erasure. It reports false while an attempt is still under way: that

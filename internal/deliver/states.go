@@ -1,5 +1,7 @@
 package deliver
 
+import "github.com/patchbay/patchbay"
+
 // LaneStates counts lanes by what they are doing; each is counted once, as the first of these that fits it.
 type LaneStates struct {
 	// Held are paused or disabled. Open wait for their breaker, Probing try whether it may close. Throttled wait because
@@ -29,6 +31,19 @@ func (e *Engine) LaneStates() LaneStates {
 			out.Working++
 		default:
 			out.Idle++
+		}
+	}
+	return out
+}
+
+// Failing returns the links whose last attempt failed.
+func (e *Engine) Failing() []patchbay.LinkID {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []patchbay.LinkID
+	for id, l := range e.lanes {
+		if l.failures > 0 {
+			out = append(out, id)
 		}
 	}
 	return out

@@ -63,6 +63,8 @@ type View struct {
 	UpdatedAt time.Time `json:"updated_at"`
 	// Secrets holds what was made for this link, in the answer that made it only.
 	Secrets map[string]string `json:"secrets,omitempty"`
+	// Condition is how the link is, in one word.
+	Condition Condition `json:"-"`
 	// Revision makes the ETag.
 	Revision int `json:"-"`
 	// InheritedFrom is, in lists of what is in effect in a scope, the scope further up that a link comes from; null for the
@@ -102,8 +104,13 @@ type ListFilter struct {
 	// Overridden has inherited links that another one takes the place of marked rather than left out.
 	Overridden  bool
 	Integration string
-	After       patchbay.LinkID
-	Limit       int
+	// Own leaves out what lies below Scope. Search has words that all stand in a link's name, summary, scope, integration
+	// or identifier. Both, and Condition, are not for Effective.
+	Own       bool
+	Search    string
+	Condition Condition
+	After     patchbay.LinkID
+	Limit     int
 }
 
 // TestResult is what came of a test.

@@ -33,6 +33,16 @@ type compiled struct {
 	receives bool
 	// target is the place at the partner that the link leads to; see integration.Targeter.
 	target string
+
+	// named is the link that short and long describe, and words what a search looks at.
+	named              *patchbay.Link
+	short, long, words string
+}
+
+// call works out once what a link is called.
+func (s *Service) call(l *patchbay.Link, c *compiled) {
+	c.short, c.long = s.summary(l, c)
+	c.named, c.words = l, strings.ToLower(c.short+" "+c.long+" "+string(l.Scope)+" "+l.Integration+" "+l.ID.String())
 }
 
 // compile makes a link ready. It checks everything that saving checks but the settings' Spec, which has been applied.
@@ -274,6 +284,9 @@ func (s *Service) Revision(ctx context.Context, id patchbay.LinkID, revision int
 
 // summary describes a link in one line: "repo.push in acme/repos/1 → #develop".
 func (s *Service) summary(l *patchbay.Link, c *compiled) (short, long string) {
+	if c != nil && c.named == l {
+		return c.short, c.long
+	}
 	title, destination := l.Integration, ""
 	if i, ok := s.o.Integrations[l.Integration]; ok {
 		title = i.Definition().Title

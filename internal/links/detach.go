@@ -155,6 +155,7 @@ func (s *Service) forget(ctx context.Context, id patchbay.LinkID) error {
 	s.reindex(s.stored[id], nil)
 	delete(s.links, id)
 	delete(s.stored, id)
+	s.tree.remove(id)
 	s.mu.Unlock()
 	s.unplan(id)
 	return s.o.Engine.RemoveLink(ctx, id, patchbay.DeliveryID(s.o.Store.NewID(1)))

@@ -1,11 +1,11 @@
 package links
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/access"
@@ -23,46 +23,62 @@ func (s *Service) List(_ context.Context, c *access.Caller, f ListFilter) ([]Vie
 		}
 		scope = *f.Scope
 	}
+	failing := s.failing()
 	s.mu.RLock()
-	var found []*patchbay.Link
-	for _, l := range s.stored {
-		if f.Integration != "" && l.Integration != f.Integration {
-			continue
-		}
-		if f.Effective && inEffect(l, scope) && s.seesTitle(c, l) || !f.Effective && scope.Contains(l.Scope) {
-			found = append(found, l)
-		}
-	}
-	s.mu.RUnlock()
+	var page []entry
 	var hidden map[*patchbay.Link]bool
 	if f.Effective {
-		hidden = overridden(found)
-		if !f.Overridden {
-			found = slices.DeleteFunc(found, func(l *patchbay.Link) bool { return hidden[l] })
+		page, hidden = s.effective(c, &f, scope)
+	} else {
+		walk := s.tree.below
+		if f.Own {
+			walk = s.tree.own
 		}
+		words := strings.Fields(strings.ToLower(f.Search))
+		walk(scope, f.After, func(e entry) bool {
+			if f.fits(&e, words, failing) {
+				page = append(page, e)
+			}
+			return len(page) <= f.Limit
+		})
 	}
-	slices.SortFunc(found, func(a, b *patchbay.Link) int { return cmp.Compare(a.ID, b.ID) })
-	views := make([]View, 0, min(len(found), f.Limit))
-	for _, l := range found {
-		if l.ID <= f.After {
-			continue
-		}
-		if len(views) == f.Limit {
-			return views, true, nil
-		}
-		s.mu.RLock()
-		compiled := s.links[l.ID]
-		s.mu.RUnlock()
-		v := s.view(c, l, compiled)
-		if !c.Sees(l.Scope) {
+	s.mu.RUnlock()
+	more := len(page) > f.Limit
+	views := make([]View, 0, min(len(page), f.Limit))
+	for _, e := range page[:min(len(page), f.Limit)] {
+		v := s.view(c, e.l, e.c)
+		v.Condition = failing.condition(&e)
+		if !c.Sees(e.l.Scope) {
 			veil(v)
 		}
-		if f.Effective && l.Scope != scope {
-			v.InheritedFrom, v.Overridden = &l.Scope, hidden[l]
+		if f.Effective && e.l.Scope != scope {
+			v.InheritedFrom, v.Overridden = &e.l.Scope, hidden[e.l]
 		}
 		views = append(views, *v)
 	}
-	return views, false, nil
+	return views, more, nil
+}
+
+// fits reports whether a link is one of those that are listed.
+func (f *ListFilter) fits(e *entry, words []string, failing *failures) bool {
+	return (f.Integration == "" || e.l.Integration == f.Integration) && (f.Condition == "" || failing.condition(e) == f.Condition) &&
+		!slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(e.c.words, w) })
+}
+
+// effective returns the page of the links that an event of a scope could match, and which of all of them have no effect. The
+// caller holds s.mu.
+func (s *Service) effective(c *access.Caller, f *ListFilter, scope patchbay.Scope) (page []entry, hidden map[*patchbay.Link]bool) {
+	found := slices.DeleteFunc(s.tree.inEffect(scope), func(l *patchbay.Link) bool {
+		return f.Integration != "" && l.Integration != f.Integration || !s.seesTitle(c, l)
+	})
+	hidden = overridden(found)
+	for _, l := range found {
+		if l.ID > f.After && (f.Overridden || !hidden[l]) && len(page) <= f.Limit {
+			e, _ := s.tree.entry(l.ID)
+			page = append(page, e)
+		}
+	}
+	return page, hidden
 }
 
 // inEffect reports whether a link could match an event of a scope, or lies in it and brings events into it.

@@ -93,8 +93,12 @@ func (s *Service) inSlot(other *patchbay.Link, scope patchbay.Scope) *patchbay.L
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var found *patchbay.Link
-	for _, l := range s.stored {
-		if l.Scope == scope && l.Slot == other.Slot && l.Integration == other.Integration && l.State != patchbay.LinkDetaching &&
+	n := s.tree.nodes[scope]
+	if n == nil {
+		return nil
+	}
+	for _, l := range n.own {
+		if l.Slot == other.Slot && l.Integration == other.Integration && l.State != patchbay.LinkDetaching &&
 			(found == nil || found.OptOut) {
 			found = l
 		}

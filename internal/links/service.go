@@ -27,6 +27,10 @@ type Engine interface {
 	SetLink(ctx context.Context, l *deliver.Link) error
 	RemoveLink(ctx context.Context, id patchbay.LinkID, dropBefore patchbay.DeliveryID) error
 	Health(id patchbay.LinkID) deliver.Health
+	// Failing returns the links whose last attempt failed.
+	Failing() []patchbay.LinkID
+	// DropBacklog cancels everything that waits for a link and has a lower identifier.
+	DropBacklog(ctx context.Context, id patchbay.LinkID, before patchbay.DeliveryID) error
 	Try(ctx context.Context, c deliver.Call) deliver.Outcome
 }
 
@@ -75,8 +79,11 @@ type Service struct {
 	mu     sync.RWMutex
 	links  map[patchbay.LinkID]*compiled
 	stored map[patchbay.LinkID]*patchbay.Link
+	tree   tree
 	tokens map[[32]byte]patchbay.LinkID // by the hash of their hooks' tokens
 	using  map[patchbay.ConnectionID]map[patchbay.LinkID]struct{}
+
+	fails troubles
 
 	rhythm rhythm
 	tasks  tasks
@@ -106,7 +113,7 @@ func New(o Options) *Service {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{
-		o: o, now: o.Now, links: map[patchbay.LinkID]*compiled{}, stored: map[patchbay.LinkID]*patchbay.Link{},
+		o: o, now: o.Now, links: map[patchbay.LinkID]*compiled{}, stored: map[patchbay.LinkID]*patchbay.Link{}, tree: newTree(),
 		tokens: map[[32]byte]patchbay.LinkID{}, using: map[patchbay.ConnectionID]map[patchbay.LinkID]struct{}{},
 		rhythm: usual, tasks: tasks{of: map[patchbay.LinkID]*task{}, poke: make(chan struct{}, 1)},
 	}
@@ -121,11 +128,17 @@ func (s *Service) Load(ctx context.Context) error {
 	if err != nil {
 		return patchbay.Internal("reading the links", err)
 	}
+	s.mu.Lock()
+	s.tree.bulk = true
+	s.mu.Unlock()
 	for i := range all {
 		if err := s.put(ctx, &all[i], s.compileStored(&all[i])); err != nil {
 			return err
 		}
 	}
+	s.mu.Lock()
+	s.tree.sorted()
+	s.mu.Unlock()
 	return nil
 }
 
@@ -141,6 +154,7 @@ func (s *Service) compileStored(l *patchbay.Link) *compiled {
 
 // put makes a link the current one, everywhere on this node.
 func (s *Service) put(ctx context.Context, l *patchbay.Link, c *compiled) error {
+	s.call(l, c)
 	s.mu.Lock()
 	if before := s.links[l.ID]; before != nil {
 		c.events, c.keys = before.events, before.keys
@@ -148,6 +162,7 @@ func (s *Service) put(ctx context.Context, l *patchbay.Link, c *compiled) error 
 	before := s.stored[l.ID]
 	s.reindex(before, l)
 	s.links[l.ID], s.stored[l.ID] = c, l
+	s.tree.put(l, c)
 	s.mu.Unlock()
 	s.plan(before, l, c)
 	switch {

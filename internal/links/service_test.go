@@ -56,6 +56,8 @@ type engine struct {
 	mu      sync.Mutex
 	links   map[patchbay.LinkID]*deliver.Link
 	removed []patchbay.LinkID
+	fails   []patchbay.LinkID
+	dropped []patchbay.DeliveryID
 	try     func(deliver.Call) deliver.Outcome
 }
 
@@ -75,6 +77,22 @@ func (e *engine) RemoveLink(_ context.Context, id patchbay.LinkID, _ patchbay.De
 }
 
 func (e *engine) Health(patchbay.LinkID) deliver.Health { return deliver.Health{Breaker: "closed"} }
+
+func (e *engine) Failing() []patchbay.LinkID {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.fails
+}
+
+func (e *engine) DropBacklog(_ context.Context, id patchbay.LinkID, before patchbay.DeliveryID) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.links[id].State != patchbay.LinkPaused {
+		return errors.New("it has been resumed before")
+	}
+	e.dropped = append(e.dropped, before)
+	return nil
+}
 
 func (e *engine) Try(_ context.Context, c deliver.Call) deliver.Outcome { return e.try(c) }
 
