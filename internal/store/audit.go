@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -11,7 +13,7 @@ import (
 
 // AuditEntry says who changed what, when and from where. It holds no secrets: of a secret setting only that it changed.
 type AuditEntry struct {
-	// ID is given by the store, and says when (patchbay.ID.Time).
+	// ID is given by the store when it writes the entry, and says when that was (patchbay.ID.Time).
 	ID patchbay.AuditID
 	// Scope is that of what was changed.
 	Scope patchbay.Scope
@@ -54,6 +56,73 @@ type Audit interface {
 	AuditEntries(ctx context.Context, f AuditFilter) ([]AuditEntry, error)
 	// PruneAudit forgets up to limit entries from before a time.
 	PruneAudit(ctx context.Context, before time.Time, limit int) (more bool, err error)
+}
+
+// AuditErased is the action of entries that say that a tenant was erased. They alone of a tenant's entries outlive that.
+const AuditErased = "tenant.erased"
+
+// auditWord is the longest word, in bytes: the longest scope is shorter, and what databases can index is longer.
+const auditWord = 1200
+
+// Words are what an entry is looked up by. Whatever a filter asks for, but for time, is one of them, so that one index of words
+// and identifiers, in this order, serves every filter.
+func (e *AuditEntry) Words() []string {
+	var out []string
+	for s := e.Scope; s != ""; s, _ = s.Parent() {
+		out = append(out, scopeWord+string(s))
+	}
+	for i := range e.Action {
+		if e.Action[i] == '.' {
+			out = append(out, actionWord+e.Action[:i+1])
+		}
+	}
+	for _, w := range [...]struct{ kind, text string }{
+		{actionWord, e.Action}, {objectWord, e.Object}, {actorWord, e.Actor}, {actorWord, e.ActorName},
+	} {
+		if w.text != "" {
+			out = append(out, shortWord(w.kind+w.text))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Words are those that an entry must have, all of them.
+func (f *AuditFilter) Words() []string {
+	var out []string
+	for _, w := range [...]struct{ kind, text string }{
+		{objectWord, f.Object}, {actorWord, f.Actor}, {scopeWord, string(f.Within)}, {actionWord, f.Action},
+	} {
+		if w.text != "" {
+			out = append(out, shortWord(w.kind+w.text))
+		}
+	}
+	return out
+}
+
+// The kinds of words.
+const (
+	scopeWord  = "s "
+	actionWord = "a "
+	objectWord = "o "
+	actorWord  = "w "
+)
+
+func shortWord(w string) string { return w[:min(len(w), auditWord)] }
+
+// Between are the identifiers that a filter's times and cursor leave: from low up to, but without, high.
+func (f *AuditFilter) Between() (low, high int64) {
+	high = math.MaxInt64
+	if !f.Since.IsZero() {
+		low = patchbay.FirstIDAt(f.Since)
+	}
+	if !f.Until.IsZero() {
+		high = patchbay.FirstIDAt(f.Until)
+	}
+	if f.Before != 0 {
+		high = min(high, int64(f.Before))
+	}
+	return low, high
 }
 
 // Audited returns a context with which the next change is written down.

@@ -24,12 +24,13 @@ const (
 	PartThreads     Part = "threads"
 	PartHooks       Part = "hooks"
 	PartJobs        Part = "jobs"
+	PartAudit       Part = "audit entries"
 	PartSamples     Part = "figures"
 )
 
 // Parts are all of them, in order. Sign-ins that have begun and sessions are left behind, and of hooks all but those that
 // are still to be read: pending and unplaced ones.
-var Parts = []Part{PartTypes, PartKeys, PartConnections, PartLinks, PartLanes, PartEvents, PartThreads, PartHooks, PartJobs, PartSamples}
+var Parts = []Part{PartTypes, PartKeys, PartConnections, PartLinks, PartLanes, PartEvents, PartThreads, PartHooks, PartJobs, PartAudit, PartSamples}
 
 // Chunk is a piece of one part: of the lists that is set which the part says.
 type Chunk struct {
@@ -43,6 +44,7 @@ type Chunk struct {
 	Threads     []ThreadUpdateOf
 	Hooks       []Hook
 	Jobs        []Job
+	Audit       []AuditEntry
 	Samples     []Sample
 	// Next is where the next chunk begins; "" after the last of the part. It has no tab and no line break.
 	Next string
@@ -90,7 +92,8 @@ type ThreadUpdateOf struct {
 
 // Len is how many things are in the chunk.
 func (c *Chunk) Len() int {
-	return len(c.Types) + len(c.Keys) + len(c.Connections) + len(c.Hooks) + len(c.Links) + len(c.Lanes) + len(c.Events) + len(c.Threads) + len(c.Jobs) + len(c.Samples)
+	return len(c.Types) + len(c.Keys) + len(c.Connections) + len(c.Hooks) + len(c.Links) + len(c.Lanes) + len(c.Events) + len(c.Threads) + len(c.Jobs) +
+		len(c.Audit) + len(c.Samples)
 }
 
 // Checksum is over everything in the chunk except Next. Times count to the microsecond, and nil and empty are the same.
@@ -132,7 +135,7 @@ func (c *Chunk) normal() *Chunk {
 	n.Next = ""
 	n.Links = append([]LinkRevision(nil), c.Links...)
 	n.Types, n.Keys, n.Connections, n.Lanes = none(c.Types), none(c.Keys), none(c.Connections), none(c.Lanes)
-	n.Threads, n.Jobs, n.Samples = none(c.Threads), none(c.Jobs), none(c.Samples)
+	n.Threads, n.Jobs, n.Audit, n.Samples = none(c.Threads), none(c.Jobs), none(c.Audit), none(c.Samples)
 	n.Hooks = append([]Hook(nil), c.Hooks...)
 	for i := range n.Hooks {
 		n.Hooks[i].normalize()

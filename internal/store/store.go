@@ -32,6 +32,7 @@ type Store interface {
 	Sealed
 	Jobs
 	Erasure
+	Audit
 	Statistics
 	Maintenance
 	// Close finishes what was handed to the store and releases the database. It is safe to call twice.

@@ -286,6 +286,11 @@ func (s *Store) removeTenant(ctx context.Context, tenant string) (more bool, err
 		if err := tx.SendBatch(ctx, b).Close(); err != nil {
 			return err
 		}
+		further, err := removeAudit(ctx, tx, tenant)
+		if err != nil {
+			return err
+		}
+		more = more || further
 		return announce(ctx, tx, changes...)
 	})
 	return more, err
@@ -322,7 +327,8 @@ func (s *Store) Scrub(ctx context.Context) error {
 			return err
 		}
 		defer func() { _, _ = c.Exec(context.WithoutCancel(ctx), "RESET statement_timeout") }()
-		for _, table := range []string{"event", "unmatched", "attempt", "response", "history", "queue", "thread", "link", "api_key", "sample", "job", "idempotency", "connection", "flow", "session", "hook"} {
+		for _, table := range []string{"event", "unmatched", "attempt", "response", "history", "queue", "thread", "link", "api_key", "sample", "job", "idempotency", "connection", "flow", "session", "hook",
+			"audit", "audit_word"} {
 			// To give room back at the end of a file it would lock the table.
 			if _, err := c.Exec(ctx, "VACUUM (TRUNCATE FALSE, INDEX_CLEANUP ON) "+table, pgx.QueryExecModeSimpleProtocol); err != nil {
 				return fmt.Errorf("vacuuming the table %s: %w", table, err)

@@ -30,6 +30,7 @@ var totals = map[store.Part]string{
 	store.PartEvents:      "SELECT (SELECT count(*) FROM event) + (SELECT count(*) FROM unmatched)",
 	store.PartConnections: "SELECT count(*) FROM connection", store.PartHooks: "SELECT count(*) FROM hook",
 	store.PartThreads: "SELECT count(*) FROM thread", store.PartJobs: "SELECT count(*) FROM job", store.PartSamples: "SELECT count(*) FROM sample",
+	store.PartAudit: "SELECT count(*) FROM audit",
 }
 
 // Totals counts what there is; see store.Importer.
@@ -189,6 +190,8 @@ func (s *Store) importChunk(ctx context.Context, tx pgx.Tx, c *store.Chunk) erro
 		return s.importConnections(ctx, tx, c.Connections)
 	case store.PartHooks:
 		return importHooks(ctx, tx, c.Hooks)
+	case store.PartAudit:
+		return importAudit(ctx, tx, c.Audit)
 	}
 	var links, keys, types, lanes, threads, jobs [][]any
 	for i := range c.Types {

@@ -26,6 +26,8 @@ func (s *Store) readBack(ctx context.Context, tx pgx.Tx, c *store.Chunk) (*store
 		out.Connections, err = s.backConnections(ctx, tx, c.Connections)
 	case store.PartHooks:
 		out.Hooks, err = backHooks(ctx, tx, c.Hooks)
+	case store.PartAudit:
+		out.Audit, err = backAudit(ctx, tx, c.Audit)
 	case store.PartThreads:
 		out.Threads, err = backThreads(ctx, tx, c.Threads)
 	default:

@@ -231,6 +231,10 @@ func fill(t *testing.T, s *postgres.Store, server *pgtest.Server) []*store.Accep
 			convert_to('account ' || n % 1000, 'UTF8'), CASE WHEN n % 500 = 0 THEN 'x' END, CASE WHEN n % 500 = 0 THEN 'x/repos/1' ELSE '' END, '', '', NULL, '{}',
 			sha256(convert_to(n::text, 'UTF8')), NULL, '', repeat('x', 100)::bytea FROM generate_series(1, 40000) n`,
 		"INSERT INTO hook_event SELECT n, n FROM generate_series(1, 20000) n",
+		`INSERT INTO audit SELECT n * 1024, 'x/repos/' || n % 100, CASE WHEN n % 40 = 0 THEN 'key.created' ELSE 'link.updated' END, convert_to('lnk_' || n % 1000, 'UTF8'),
+			'', 'key', convert_to('key_' || n % 50, 'UTF8'), 'CI', '', '', '', NULL FROM generate_series(1, 40000) n`,
+		`INSERT INTO audit_word SELECT w, id FROM audit, unnest(ARRAY['s x', convert_to('s ' || scope, 'UTF8'), convert_to('a ' || action, 'UTF8'),
+			convert_to('a ' || split_part(action, '.', 1) || '.', 'UTF8'), convert_to('o ', 'UTF8') || object, convert_to('w ', 'UTF8') || actor, 'w CI']::bytea[]) w`,
 		"VACUUM ANALYZE",
 	} {
 		server.SQL(t, "test_1", sql)
@@ -285,6 +289,7 @@ func exercise(t *testing.T, s *postgres.Store, all []*store.Acceptance) {
 	exerciseReads(t, s, all)
 	exercisePartners(t, s)
 	exerciseHooks(t, s, all[1].Event.ID)
+	exerciseAudit(t, s)
 	_, err := s.Beat(ctx, store.NodeReport{})
 	must(err)
 	shards, err := s.ClaimShards(ctx, 3)
@@ -441,6 +446,29 @@ func exercisePartners(t *testing.T, s *postgres.Store) {
 }
 
 func exerciseHooks(t *testing.T, s *postgres.Store, event patchbay.EventID) {
+func exerciseAudit(t *testing.T, s *postgres.Store) {
+	t.Helper()
+	ctx, now := context.Background(), time.Now()
+	for range 7 { // from the sixth time on there may be one plan for all parameters
+		if err := s.WriteAudit(ctx, &store.AuditEntry{Scope: "x/repos/1", Action: "link.created", Object: "lnk_1", Actor: "key_1"}); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range []store.AuditFilter{
+			{}, {Since: now.Add(-time.Hour)}, {Within: "x"}, {Within: "x/repos/1"}, {Action: "link."}, {Within: "x", Action: "key.created"},
+			{Within: "x/repos/3", Action: "link.", Actor: "key_7"}, {Within: "x", Action: "link.updated", Actor: "key_3", Object: "lnk_33"}, {Actor: "CI", Action: "key."},
+			{Before: 40_000 << 10, Within: "x/repos/4"},
+		} {
+			f.Limit = 20
+			if _, err := s.AuditEntries(ctx, f); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := s.PruneAudit(ctx, now, 20); err != nil {
+		t.Fatal(err)
+	}
+}
+
 	t.Helper()
 	ctx, now := context.Background(), time.Now()
 	must := func(_ any, err error) {

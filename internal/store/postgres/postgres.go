@@ -94,8 +94,10 @@ func (s *Store) query(ctx context.Context, f func(*pgx.Conn) error) error {
 }
 
 // write runs f in a transaction of this node: when the node was fenced nothing is stored and the error is store.ErrFenced.
-// f may run more than once. An error of the connection while the transaction ends leaves open whether it was committed.
+// f may run more than once. An error of the connection while the transaction ends leaves open whether it was committed. The
+// transaction also has the entry of the audit log that ctx asks for.
 func (s *Store) write(ctx context.Context, f func(pgx.Tx) error) error {
+	entry, written := store.AuditOf(ctx)
 	for attempt := 1; ; attempt++ {
 		ending := false
 		err := s.retrying(ctx, func(c *pgx.Conn) error {
@@ -105,10 +107,16 @@ func (s *Store) write(ctx context.Context, f func(pgx.Tx) error) error {
 					return err
 				}
 				err := f(tx)
+				if err == nil && entry != nil {
+					err = s.insertAudit(ctx, tx, entry)
+				}
 				ending = err == nil
 				return err
 			})
 		}, &ending)
+		if err == nil {
+			written()
+		}
 		if !collided(err) || attempt == writeAttempts {
 			return err
 		}

@@ -16,26 +16,29 @@ import (
 var _ store.Sessions = (*Store)(nil)
 
 const (
-	sessionColumns   = "id, portal, claim, cookie, scope, user_name, owner_scope, permissions, key, back, created, claim_until, expires"
+	sessionColumns   = "id, portal, claim, cookie, scope, user_name, owner_scope, permissions, key, back, created, claim_until, expires, via, subject, address, agent"
 	sqlSessions      = "SELECT " + sessionColumns + " FROM session"
-	sqlInsertSession = "INSERT INTO session (" + sessionColumns + ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+	sqlInsertSession = "INSERT INTO session (" + sessionColumns + ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
 	sqlClaimSession  = "UPDATE session SET claim = NULL, cookie = $2 WHERE claim = $1 AND claim_until > $3 AND expires > $3 RETURNING " + sessionColumns
 )
 
 // scanSession reads a row of sessionColumns.
 func scanSession(row pgx.Row) (x store.Session, err error) {
 	var (
-		claim, cookie, user, back []byte
-		permissions               string
-		created, until            *time.Time
+		claim, cookie, user, back    []byte
+		via, subject, address, agent []byte
+		permissions                  string
+		created, until               *time.Time
 	)
-	err = row.Scan(&x.ID, &x.Portal, &claim, &cookie, &x.Scope, &user, &x.OwnerScope, &permissions, &x.Key, &back, &created, &until, &x.ExpiresAt)
+	err = row.Scan(&x.ID, &x.Portal, &claim, &cookie, &x.Scope, &user, &x.OwnerScope, &permissions, &x.Key, &back, &created, &until, &x.ExpiresAt,
+		&via, &subject, &address, &agent)
 	if err != nil {
 		return x, err
 	}
 	copy(x.Claim[:], claim)
 	copy(x.Cookie[:], cookie)
 	x.User, x.Return, x.CreatedAt, x.ClaimUntil, x.ExpiresAt = string(user), string(back), utc(created), utc(until), x.ExpiresAt.UTC()
+	x.Via, x.Subject, x.Address, x.Agent = string(via), string(subject), string(address), string(agent)
 	if err := json.Unmarshal([]byte(permissions), &x.Permissions); err != nil {
 		return x, fmt.Errorf("the session %s in the database cannot be read: %w", x.ID, err)
 	}
@@ -63,7 +66,8 @@ func (s *Store) SaveSession(ctx context.Context, x *store.Session) error {
 	}
 	err = s.write(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, sqlInsertSession, int64(x.ID), x.Portal, hashOrNull(&x.Claim), hashOrNull(&x.Cookie), string(x.Scope), []byte(x.User), owner,
-			string(permissions), int64(x.Key), []byte(x.Return), orNull(x.CreatedAt), orNull(x.ClaimUntil), x.ExpiresAt)
+			string(permissions), int64(x.Key), []byte(x.Return), orNull(x.CreatedAt), orNull(x.ClaimUntil), x.ExpiresAt,
+			[]byte(x.Via), []byte(x.Subject), []byte(x.Address), []byte(x.Agent))
 		return err
 	})
 	if state(err) == stateUniqueViolation {

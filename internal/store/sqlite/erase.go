@@ -250,7 +250,7 @@ func (s *Store) removeTenant(ctx context.Context, tenant string) (more bool, err
 	if err != nil {
 		return false, err
 	}
-	return more, s.do(ctx, func(c *conn) error {
+	err = s.do(ctx, func(c *conn) error {
 		restore, err := overwriting(c)
 		if err != nil {
 			return err
@@ -282,11 +282,17 @@ func (s *Store) removeTenant(ctx context.Context, tenant string) (more bool, err
 				return err
 			}
 		}
+		further, err := removeAudit(c, tenant)
+		if err != nil {
+			return err
+		}
+		more = more || further
 		return s.forgetScopes(c, tenant)
 	}, func() {
 		s.lanes.forget(links)
 		s.history.forgetScopes(tenant)
 	})
+	return more, err
 }
 
 // linksOf returns a step of a tenant's links, deleted ones and earlier revisions included.

@@ -149,9 +149,33 @@ func exercisePartners(t *testing.T, s *sqlite.Store, event patchbay.EventID) {
 	_, err = s.Sessions(ctx, store.SessionFilter{Limit: 10, Within: "acme"}, now)
 	must(err)
 	exerciseHooks(t, s, event)
+	exerciseAudit(t, s)
 	for after := "begin"; after != ""; {
 		after, err = s.LookSealed(ctx, strings.TrimPrefix(after, "begin"), 100, func([]byte) {})
 		must(err)
+	}
+}
+
+func exerciseAudit(t *testing.T, s *sqlite.Store) {
+	t.Helper()
+	ctx, now := context.Background(), time.Now()
+	for _, scope := range []patchbay.Scope{"acme", "gone"} {
+		if err := s.WriteAudit(ctx, &store.AuditEntry{Scope: scope, Action: "link.created", Object: "lnk_1", Actor: "key_1"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []store.AuditFilter{
+		{}, {Since: now.Add(-time.Hour), Until: now.Add(time.Hour)}, {Within: "acme"}, {Within: "acme", Action: "link."}, {Within: "acme", Action: "link.", Actor: "key_1"},
+		{Within: "acme", Action: "link.created", Actor: "key_1", Object: "lnk_1"},
+	} {
+		f.Limit = 10
+		found, err := s.AuditEntries(ctx, f)
+		if err != nil || len(found) == 0 {
+			t.Errorf("%+v finds %v, %v", f, found, err)
+		}
+	}
+	if _, err := s.PruneAudit(ctx, now.Add(time.Hour), 1); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -42,6 +42,7 @@ func (s *Store) Totals(ctx context.Context) (map[store.Part]int64, error) {
 			store.PartLinks: "SELECT count(*) FROM link", store.PartLanes: "SELECT count(*) FROM lane", store.PartEvents: "SELECT count(*) FROM event",
 			store.PartThreads: "SELECT count(*) FROM thread", store.PartJobs: "SELECT count(*) FROM job",
 			store.PartConnections: "SELECT count(*) FROM connection", store.PartHooks: "SELECT count(*) FROM hook WHERE " + hooksToMove, store.PartSamples: "SELECT count(*) FROM sample",
+			store.PartAudit: "SELECT count(*) FROM audit",
 		} {
 			n, err := c.number(sql)
 			if err != nil {
@@ -73,7 +74,7 @@ func (s *Store) Export(ctx context.Context, part store.Part, from string, limit 
 				return s.exportLinkRevisions(ctx, c, out, from, limit)
 			},
 			store.PartEvents: s.exportEvents, store.PartThreads: exportThreadReferences, store.PartHooks: exportOpenHooks,
-			store.PartJobs: exportAllJobs, store.PartSamples: exportAllSamples,
+			store.PartJobs: exportAllJobs, store.PartAudit: exportAudit, store.PartSamples: exportAllSamples,
 		}[part]
 		if run == nil {
 			return nil, fmt.Errorf("there is no part %q", part)

@@ -98,10 +98,11 @@ func (w *writer) flush(ctx context.Context) error {
 	}
 }
 
-// do runs f inside of a transaction; after, which may be nil, once that is durable.
+// do runs f inside of a transaction; after, which may be nil, once that is durable. The transaction also has the entry of the
+// audit log that ctx asks for.
 func (s *Store) do(ctx context.Context, f func(*conn) error, after func()) error {
 	o := s.w.newOp()
-	o.do, o.after = f, after
+	o.do, o.after = s.audited(ctx, f, after)
 	err := s.w.submit(ctx, o)
 	if o.took.Load() != opLeft {
 		s.w.release(o)

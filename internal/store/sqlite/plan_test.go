@@ -24,8 +24,8 @@ var maySort = map[string]string{
 	"FROM session INDEXED":    "sessions of one scope",
 }
 
-var largeTables = []string{"event", "attempt", "queue", "idempotency", "history", "response", "thread", "hook", "hook_event", "session", "connection", "flow",
-	"q", "e", "i", "a", "r", "h", "c", "o"}
+var largeTables = []string{"event", "attempt", "queue", "idempotency", "history", "response", "thread", "hook", "hook_event", "session", "connection", "flow", "audit", "audit_word",
+	"w", "q", "e", "i", "a", "r", "h", "c", "o"}
 
 // TestEveryQueryHasItsIndex asks the planner about every statement that a store uses in a life.
 func TestEveryQueryHasItsIndex(t *testing.T) {

@@ -14,11 +14,12 @@ import (
 var _ store.Sessions = (*Store)(nil)
 
 const (
-	sessionColumns = `id, portal, claim, cookie, scope, user, owner_scope, permissions, key, back, created, claim_until, expires`
-	sessionBy      = "SELECT " + sessionColumns + " FROM session WHERE "
-	sessionByID    = sessionBy + "id = ? AND expires > ?"
-	sessionCookie  = sessionBy + "cookie = ? AND expires > ?"
-	sessionClaim   = sessionBy + "claim = ?1 AND expires > ?2 AND claim_until > ?2"
+	sessionColumns = `id, portal, claim, cookie, scope, user, owner_scope, permissions, key, back, created, claim_until, expires,
+		via, subject, address, agent`
+	sessionBy     = "SELECT " + sessionColumns + " FROM session WHERE "
+	sessionByID   = sessionBy + "id = ? AND expires > ?"
+	sessionCookie = sessionBy + "cookie = ? AND expires > ?"
+	sessionClaim  = sessionBy + "claim = ?1 AND expires > ?2 AND claim_until > ?2"
 
 	sessionsRest = ` AND expires > ?1 AND (?2 IS NULL OR portal = ?2) AND (?3 = '' OR scope = ?3 OR scope > ?3 || '/' AND scope < ?3 || '0')
 		AND (?4 = '' OR user = ?4) AND id > ?5 ORDER BY id LIMIT ?6`
@@ -30,6 +31,7 @@ func scanSession(st *stmt) (*store.Session, error) {
 	x := &store.Session{
 		ID: patchbay.SessionID(st.int(0)), Portal: st.int(1) != 0, Scope: patchbay.Scope(st.str(4)), User: st.str(5),
 		Key: patchbay.KeyID(st.int(8)), Return: st.str(9), CreatedAt: st.time(10), ClaimUntil: st.time(11), ExpiresAt: st.time(12),
+		Via: st.str(13), Subject: st.str(14), Address: st.str(15), Agent: st.str(16),
 	}
 	copy(x.Claim[:], st.raw(2))
 	copy(x.Cookie[:], st.raw(3))
@@ -58,7 +60,7 @@ func (s *Store) SaveSession(ctx context.Context, x *store.Session) error {
 		return err
 	}
 	return s.do(ctx, func(c *conn) error {
-		st, err := c.prepare("INSERT INTO session (" + sessionColumns + ") VALUES (?" + strings.Repeat(", ?", 12) + ")")
+		st, err := c.prepare("INSERT INTO session (" + sessionColumns + ") VALUES (?" + strings.Repeat(", ?", 16) + ")")
 		if err != nil {
 			return err
 		}
@@ -67,7 +69,8 @@ func (s *Store) SaveSession(ctx context.Context, x *store.Session) error {
 			st.bindText(7, string(*x.OwnerScope))
 		}
 		st.bindText(8, string(permissions)).bind(9, int64(x.Key)).bindText(10, x.Return).bindTime(11, x.CreatedAt).bindTime(12, x.ClaimUntil)
-		err = st.bind(13, x.ExpiresAt.UnixMicro()).run()
+		st.bind(13, x.ExpiresAt.UnixMicro()).bindText(14, x.Via).bindText(15, x.Subject).bindText(16, x.Address)
+		err = st.bindText(17, x.Agent).run()
 		if constraint(err) {
 			return fmt.Errorf("there is a session with the identifier or a hash of %s: %w", x.ID, store.ErrConflict)
 		}

@@ -48,7 +48,10 @@ func (e *env) sessionIDs(f store.SessionFilter) (out []patchbay.SessionID) {
 var sessionTests = []test{
 	{"keeps every field", func(e *env) {
 		x := e.begun(e.session(1, "acme"))
-		operator := e.begun(&store.Session{ID: patchbay.SessionID(e.s.NewID(1)), Cookie: hash(2), ExpiresAt: e.now().Add(time.Hour), CreatedAt: e.now()})
+		operator := e.begun(&store.Session{
+			ID: patchbay.SessionID(e.s.NewID(1)), Cookie: hash(2), ExpiresAt: e.now().Add(time.Hour), CreatedAt: e.now(),
+			Via: "https://id.example", Subject: "sübject \xff", Address: "2001:db8::7", Agent: "Mozilla/5.0 \xff",
+		})
 		for range 2 {
 			got, err := e.s.Session(e.ctx, x.ID, e.now())
 			e.must(err)
