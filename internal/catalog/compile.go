@@ -7,8 +7,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/catalog/outline"
 	"github.com/patchbay/patchbay/internal/catalog/schema"
 	"github.com/patchbay/patchbay/internal/catalog/tmpl"
 	"github.com/patchbay/patchbay/internal/rawjson"
@@ -59,6 +61,7 @@ func below(path []string, steps ...string) []string { return append(slices.Clone
 // or the API, which cannot have types of Patchbay's own.
 func compile(spec patchbay.EventType, outside bool) (*Type, []fault) {
 	t := &Type{spec: spec}
+	t.outline = sync.OnceValue(func() *outline.Outline { return outline.Of(t.spec.Schema) })
 	c := &compiler{t: t}
 	c.head(outside)
 	c.payload()

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/catalog/outline"
 	"github.com/patchbay/patchbay/internal/catalog/schema"
 	"github.com/patchbay/patchbay/internal/catalog/tmpl"
 	"github.com/patchbay/patchbay/internal/rawjson"
@@ -21,6 +22,7 @@ type Type struct {
 	scopeFrom  *tmpl.Template
 	message    parts
 	overrides  map[string]*override
+	outline    func() *outline.Outline
 }
 
 // The origins of types that no file holds; the others are the files' names.
@@ -71,6 +73,9 @@ func (t *Type) ScopeFrom(payload []byte) (patchbay.Scope, bool, error) {
 	}
 	return scope, true, nil
 }
+
+// Outline describes the payload's schema for people. It is made when it is first asked for, and must not be changed.
+func (t *Type) Outline() *outline.Outline { return t.outline() }
 
 // Keys are the fields of a payload with their own fields, in the order of the schema. As JSON it is an object.
 type Keys []KeyFields
