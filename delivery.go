@@ -67,6 +67,8 @@ type Delivery struct {
 	AttemptCount  int           `json:"attempt_count"`
 	NextAttemptAt *time.Time    `json:"next_attempt_at"`
 	Attempts      []Attempt     `json:"attempts,omitempty"`
+	// Used is how much of the retry schedule it has used up, while it has a place in the queue.
+	Used int `json:"-"`
 	// Revision is the link's revision that matched the event.
 	Revision int `json:"-"`
 }

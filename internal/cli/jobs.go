@@ -162,7 +162,7 @@ type jobsRunCmd struct {
 	Link        patchbay.LinkID  `name:"link" placeholder:"lnk_…" help:"retry, cancel, recover: only this link."`
 	Event       patchbay.EventID `name:"event" placeholder:"evt_…" help:"retry, cancel: only this event."`
 	Integration string           `name:"integration" placeholder:"KEY" help:"retry, cancel: only to this integration."`
-	Type        string           `name:"type" placeholder:"PATTERN" help:"replay, recover: only events of these types."`
+	Type        string           `name:"type" placeholder:"PATTERN" help:"Only events of these types."`
 	Scope       string           `name:"scope" help:"Only what lies at or below this scope."`
 	Since       moment           `name:"since" placeholder:"2h|TIME" help:"Only events since then."`
 	Until       moment           `name:"until" placeholder:"2h|TIME" help:"Only events before then."`

@@ -49,8 +49,11 @@ type RequestView struct {
 
 // Query selects deliveries for a list.
 type Query struct {
-	States      []patchbay.DeliveryState
-	Link        patchbay.LinkID
+	States []patchbay.DeliveryState
+	Link   patchbay.LinkID
+	// Links selects deliveries over one of them, Types those of events of one of these types; nil means any.
+	Links       []patchbay.LinkID
+	Types       []string
 	Event       patchbay.EventID
 	Integration string
 	// Scope selects deliveries of events at or below it.

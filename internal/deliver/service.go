@@ -23,6 +23,18 @@ func NewService(e *Engine, revision func(context.Context, patchbay.LinkID, int) 
 
 // List returns deliveries, newest first, and whether there are more.
 func (s *Service) List(ctx context.Context, c *access.Caller, q Query) ([]View, bool, error) {
+	found, more, err := s.list(ctx, c, q)
+	if err != nil {
+		return nil, false, err
+	}
+	views := make([]View, len(found))
+	for i := range found {
+		views[i] = s.view(&found[i])
+	}
+	return views, more, nil
+}
+
+func (s *Service) list(ctx context.Context, c *access.Caller, q Query) ([]patchbay.Delivery, bool, error) {
 	if err := c.Require(access.Read); err != nil {
 		return nil, false, err
 	}
@@ -33,8 +45,8 @@ func (s *Service) List(ctx context.Context, c *access.Caller, q Query) ([]View, 
 		return nil, false, err
 	}
 	found, err := s.e.o.Store.Deliveries(ctx, store.DeliveryFilter{
-		States: q.States, Link: q.Link, Event: q.Event, Integration: q.Integration, Within: within, Since: q.Since,
-		Before: q.Before, Limit: q.Limit + 1, Held: s.e.holds,
+		States: q.States, Link: q.Link, Links: q.Links, Event: q.Event, Types: q.Types, Integration: q.Integration, Within: within,
+		Since: q.Since, Before: q.Before, Limit: q.Limit + 1, Held: s.e.holds,
 	})
 	if err != nil {
 		return nil, false, patchbay.Internal("listing deliveries", err)
@@ -43,11 +55,7 @@ func (s *Service) List(ctx context.Context, c *access.Caller, q Query) ([]View, 
 	if more {
 		found = found[:q.Limit]
 	}
-	views := make([]View, len(found))
-	for i := range found {
-		views[i] = s.view(&found[i])
-	}
-	return views, more, nil
+	return found, more, nil
 }
 
 // Get returns one delivery with its attempts, the last one's body rendered again.
@@ -56,6 +64,12 @@ func (s *Service) Get(ctx context.Context, c *access.Caller, id patchbay.Deliver
 	if err != nil {
 		return nil, err
 	}
+	v := s.one(ctx, c, d)
+	return &v, nil
+}
+
+// one is whole with the last attempt's body rendered again, and why it was cancelled.
+func (s *Service) one(ctx context.Context, c *access.Caller, d *patchbay.Delivery) View {
 	v := s.whole(ctx, c, d)
 	if v.Reason == "" && v.State == patchbay.DeliveryCancelled {
 		v.Reason = droppedReason // one write for everything that waited, so nothing is said of each
@@ -63,7 +77,7 @@ func (s *Service) Get(ctx context.Context, c *access.Caller, id patchbay.Deliver
 	if s.sees(ctx, c, d) {
 		s.renderAgain(ctx, d, &v)
 	}
-	return &v, nil
+	return v
 }
 
 // OfEvent returns the deliveries, with their attempts, of an event that the caller may see.
@@ -150,14 +164,15 @@ func (s *Service) Cancel(ctx context.Context, c *access.Caller, id patchbay.Deli
 
 var errNotYours = &patchbay.Error{Code: patchbay.CodeForbidden, Message: "the delivery goes over a link above this key's scope, so it is for those who look after that link"}
 
-// find returns a delivery that the caller may see.
+// find returns a delivery that the caller may see. In a portal that is one over a link of its own: what goes over links
+// above is not the customer's.
 func (s *Service) find(ctx context.Context, c *access.Caller, p access.Permission, id patchbay.DeliveryID) (*patchbay.Delivery, error) {
 	if err := c.Require(p); err != nil {
 		return nil, err
 	}
 	d, err := s.e.o.Store.Delivery(ctx, id)
 	switch {
-	case errors.Is(err, store.ErrNotFound) || err == nil && !c.Sees(d.Scope):
+	case errors.Is(err, store.ErrNotFound) || err == nil && (!c.Sees(d.Scope) || c.Portal && !s.sees(ctx, c, d)):
 		return nil, patchbay.Errorf(patchbay.CodeNotFound, "there is no delivery %s", id)
 	case err != nil:
 		return nil, patchbay.Internal("reading a delivery", err)

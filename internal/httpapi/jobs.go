@@ -30,7 +30,7 @@ type Jobs interface {
 // jobRoutes registers the routes of jobs.
 func (a *api) jobRoutes() {
 	register(a, operation{id: "create-job", method: http.MethodPost, path: "/v1/jobs", tag: tagJobs, summary: "Do something to many deliveries or events",
-		description: "`retry` and `cancel` take the filters of deliveries (`state`, `link`, `event`, `integration`, `scope`, `since`, `until`), `replay` those " +
+		description: "`retry` and `cancel` take the filters of deliveries (`state`, `link`, `event`, `integration`, `scope`, `since`, `until`, and `type`), `replay` those " +
 			"of events (`type`, `scope`, `since`, `until`), and `recover` a `link`, or `since`, with `scope`, `type` and `until`. " +
 			"`recover` sends events over links that match them now and that they never went over; of a link without `since`, those from when " +
 			"it was last disabled, or made. No event goes over a link twice by it. What is newer than the job, it leaves alone. It runs in small steps " +

@@ -98,15 +98,19 @@ func (s *Service) eventFilter(w *work) (store.EventFilter, bool) {
 			f.Within = l.Scope // it sees nothing else
 		}
 	}
-	if w.filter.Type == "" {
-		return f, true
+	var ok bool
+	f.Types, ok = s.typesOf(w.filter.Type)
+	return f, ok
+}
+
+// typesOf returns the types that a filter's pattern selects, nil for all; false when it selects none.
+func (s *Service) typesOf(pattern string) ([]string, bool) {
+	if pattern == "" {
+		return nil, true
 	}
-	p := patchbay.Pattern(w.filter.Type)
-	if f.Types = s.o.Types(p); len(f.Types) == 0 {
-		if !p.Literal() {
-			return f, false
-		}
-		f.Types = []string{w.filter.Type} // a type that has left the catalog may still have events
+	p := patchbay.Pattern(pattern)
+	if types := s.o.Types(p); len(types) > 0 {
+		return types, true
 	}
-	return f, true
+	return []string{pattern}, p.Literal() // a type that has left the catalog may still have events
 }

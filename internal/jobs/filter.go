@@ -37,8 +37,8 @@ type Filter struct {
 
 // keysOf are the keys that a filter may have, by action.
 var keysOf = map[string][]string{
-	Retry:   {"state", "link", "event", "integration", "scope", "since", "until"},
-	Cancel:  {"state", "link", "event", "integration", "scope", "since", "until"},
+	Retry:   {"state", "link", "event", "type", "integration", "scope", "since", "until"},
+	Cancel:  {"state", "link", "event", "type", "integration", "scope", "since", "until"},
 	Replay:  {"type", "scope", "since", "until"},
 	Recover: {"link", "type", "scope", "since", "until"},
 }

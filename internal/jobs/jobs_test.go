@@ -107,7 +107,15 @@ func TestCancel(t *testing.T) {
 	pause()
 	r.many(40, "acme")
 	r.many(300, "globex")
-	v := r.ended(r.create(Cancel, `{"scope": "globex", "state": "held"}`).ID, store.JobSucceeded)
+	for _, none := range []string{"nothing.*", "thing.ended"} {
+		if v := r.ended(r.create(Cancel, fmt.Sprintf(`{"link": %q, "type": %q}`, l.ID, none)).ID, store.JobSucceeded); v.Changed != 0 {
+			t.Errorf("deliveries of another type than %s were cancelled: %+v", none, v)
+		}
+	}
+	if p := r.preview(Cancel, `{"type": "thing.h*"}`); p.Total != 340 {
+		t.Errorf("of the type there are %d that wait, want 340", p.Total)
+	}
+	v := r.ended(r.create(Cancel, `{"scope": "globex", "type": "thing.happened", "state": "held"}`).ID, store.JobSucceeded)
 	if got := r.states(store.DeliveryFilter{}); v.Changed != 300 || got[patchbay.DeliveryCancelled] != 300 || got[patchbay.DeliveryHeld] != 40 {
 		t.Errorf("%+v: %v", v, got)
 	}
@@ -206,7 +214,7 @@ func TestRefused(t *testing.T) {
 		{"erase", `{}`, "action"},
 		{"explode", `{}`, "action"},
 		{Retry, `[]`, "filter"},
-		{Retry, `{"type": "x"}`, "filter.type"},
+		{Retry, `{"tenant": "x"}`, "filter.tenant"},
 		{Retry, `{"stat": "failed"}`, "filter.stat"},
 		{Retry, `{"state": "broken"}`, "filter.state"},
 		{Retry, `{"state": []}`, "filter.state"},

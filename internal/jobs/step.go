@@ -67,7 +67,11 @@ func (s *Service) step(ctx context.Context, w *work) (result, error) {
 
 // each does something with the next deliveries.
 func (s *Service) each(ctx context.Context, w *work, do func(*patchbay.Delivery) (bool, error)) (r result, err error) {
-	found, err := s.o.Deliveries.Find(ctx, w.deliveries(stepSize))
+	q, ok := s.deliveriesOf(w, stepSize)
+	if !ok {
+		return result{done: true}, nil
+	}
+	found, err := s.o.Deliveries.Find(ctx, q)
 	if err != nil {
 		return r, err
 	}

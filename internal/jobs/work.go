@@ -252,6 +252,13 @@ func (s *Service) disabledAt(ctx context.Context, l *patchbay.Link) (time.Time, 
 	return at.UTC(), nil
 }
 
+// deliveriesOf is deliveries, of the types that the filter selects; false when that is none.
+func (s *Service) deliveriesOf(w *work, limit int) (q deliver.Query, ok bool) {
+	q = w.deliveries(limit)
+	q.Types, ok = s.typesOf(w.filter.Type)
+	return q, ok
+}
+
 // deliveries is the page of deliveries after the cursor.
 func (w *work) deliveries(limit int) deliver.Query {
 	f := w.filter
@@ -268,7 +275,7 @@ func (w *work) deliveries(limit int) deliver.Query {
 // backlog reports whether the work is to cancel everything that waits for one link, which is one write.
 func (s *Service) backlog(w *work) bool {
 	f := w.filter
-	if w.action != Cancel || f.Link == 0 || f.Event != 0 || f.Integration != "" || f.Scope != "" || !f.Since.IsZero() || !f.Until.IsZero() {
+	if w.action != Cancel || f.Link == 0 || f.Event != 0 || f.Type != "" || f.Integration != "" || f.Scope != "" || !f.Since.IsZero() || !f.Until.IsZero() {
 		return false
 	}
 	state := patchbay.DeliveryPending
@@ -296,7 +303,11 @@ func (s *Service) count(ctx context.Context, w *work, dry bool) (n int64, comple
 // look counts the next step of the work and moves its cursor.
 func (s *Service) look(ctx context.Context, w *work, dry bool) (n int64, done bool, err error) {
 	if w.action == Retry || w.action == Cancel {
-		found, err := s.o.Deliveries.Find(ctx, w.deliveries(stepSize))
+		q, ok := s.deliveriesOf(w, stepSize)
+		if !ok {
+			return 0, true, nil
+		}
+		found, err := s.o.Deliveries.Find(ctx, q)
 		if err != nil {
 			return 0, false, err
 		}

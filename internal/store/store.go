@@ -145,6 +145,9 @@ type Deliveries interface {
 	Delivery(ctx context.Context, id patchbay.DeliveryID) (*patchbay.Delivery, error)
 	// Deliveries lists deliveries without their attempts' details, newest first.
 	Deliveries(ctx context.Context, f DeliveryFilter) ([]patchbay.Delivery, error)
+	// LastAttempts returns the last attempt or decision of each of these deliveries that has one, without what was sent
+	// and what was answered. It is for lists: some hundred at most.
+	LastAttempts(ctx context.Context, ids []patchbay.DeliveryID) (map[patchbay.DeliveryID]patchbay.Attempt, error)
 	// OfEvent returns the deliveries of an event with their attempts, in order. ErrNotFound.
 	OfEvent(ctx context.Context, id patchbay.EventID) ([]patchbay.Delivery, error)
 	// Thread returns the reference of a link's thread and the newest event that was delivered in it; zero values when
@@ -160,9 +163,13 @@ type ThreadState struct {
 
 // DeliveryFilter selects deliveries. Zero fields select everything.
 type DeliveryFilter struct {
-	States      []patchbay.DeliveryState // DeliveryHeld and DeliveryPending select the same rows; see Held
-	Link        patchbay.LinkID
-	Event       patchbay.EventID
+	States []patchbay.DeliveryState // DeliveryHeld and DeliveryPending select the same rows; see Held
+	Link   patchbay.LinkID
+	// Links selects what goes over one of them; nil means any.
+	Links []patchbay.LinkID
+	Event patchbay.EventID
+	// Types selects deliveries of events of these types; nil means any.
+	Types       []string
 	Integration string
 	// Within is the scope at or below which the event's own scope lies.
 	Within patchbay.Scope

@@ -30,7 +30,7 @@ const (
 			ORDER BY id DESC LIMIT 1) e`
 
 	// What became of deliveries: the last attempt or decision, and the place in the queue.
-	sqlStates = `SELECT coalesce(a.n, 0), coalesce(a.state, 0), q.due, coalesce(q.attempts, 0), coalesce(q.spared, 0), coalesce(l.drop_before, 0)
+	sqlStates = `SELECT coalesce(a.n, 0), coalesce(a.state, 0), q.due, coalesce(q.attempts, 0), coalesce(q.spared, 0), coalesce(l.drop_before, 0), coalesce(q.used, 0)
 		FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS x (delivery, link, nr)
 		LEFT JOIN LATERAL (SELECT max(n) AS n, (array_agg(state ORDER BY seq DESC))[1] AS state FROM attempt WHERE attempt.delivery = x.delivery) a ON true
 		LEFT JOIN queue q ON q.link = x.link AND q.delivery = x.delivery
@@ -39,6 +39,10 @@ const (
 
 	sqlAttemptsOf = `SELECT a.delivery, a.at, a.duration, a.verdict, coalesce(a.error_type, ''), a.error, a.code, a.request, r.body
 		FROM attempt a LEFT JOIN response r ON r.id = a.response WHERE a.delivery = ANY($1) ORDER BY a.delivery, a.seq`
+
+	sqlLastOf = `SELECT x.delivery, a.at, a.duration, a.verdict, coalesce(a.error_type, ''), a.error, a.code FROM unnest($1::bigint[]) AS x (delivery)
+		CROSS JOIN LATERAL (SELECT at, duration, verdict, error_type, error, code FROM attempt
+			WHERE attempt.delivery = x.delivery ORDER BY seq DESC LIMIT 1) a`
 )
 
 // brief is what of an event its deliveries show.
@@ -120,12 +124,12 @@ func describe(ctx context.Context, q querier, all []candidate) ([]patchbay.Deliv
 	}
 	out := make([]patchbay.Delivery, 0, len(all))
 	var (
-		n, tries        int
+		n, tries, used  int
 		code            int16
 		due             *time.Time
 		spared, dropped int64
 	)
-	_, err = pgx.ForEachRow(rows, []any{&n, &code, &due, &tries, &spared, &dropped}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&n, &code, &due, &tries, &spared, &dropped, &used}, func() error {
 		c := all[len(out)]
 		t := &c.event.targets[c.i]
 		d := patchbay.Delivery{
@@ -137,7 +141,7 @@ func describe(ctx context.Context, q querier, all []candidate) ([]patchbay.Deliv
 			d.State = patchbay.DeliveryCancelled
 		case due != nil:
 			at := due.UTC()
-			d.State, d.NextAttemptAt, d.AttemptCount = patchbay.DeliveryPending, &at, max(n, tries)
+			d.State, d.NextAttemptAt, d.AttemptCount, d.Used = patchbay.DeliveryPending, &at, max(n, tries), used
 		case d.State == patchbay.DeliveryPending && c.id < dropped:
 			d.State = patchbay.DeliveryCancelled
 		}
@@ -264,6 +268,41 @@ func (s *Store) Thread(ctx context.Context, link patchbay.LinkID, thread string)
 	return out, err
 }
 
+// LastAttempts returns how each of some deliveries went last; see store.Deliveries.
+func (s *Store) LastAttempts(ctx context.Context, ids []patchbay.DeliveryID) (out map[patchbay.DeliveryID]patchbay.Attempt, err error) {
+	raw := make([]int64, len(ids))
+	for i, id := range ids {
+		raw[i] = int64(id)
+	}
+	err = s.query(ctx, func(c *pgx.Conn) error {
+		out = make(map[patchbay.DeliveryID]patchbay.Attempt, len(ids))
+		rows, err := c.Query(ctx, sqlLastOf, raw)
+		if err != nil {
+			return err
+		}
+		var (
+			id, duration int64
+			when         *time.Time
+			verdict      int16
+			kind         string
+			failure      []byte
+			code         int
+		)
+		_, err = pgx.ForEachRow(rows, []any{&id, &when, &duration, &verdict, &kind, &failure, &code}, func() error {
+			out[patchbay.DeliveryID(id)] = patchbay.Attempt{
+				At: utc(when), DurationMS: duration, Verdict: verdictOf(verdict), ErrorType: patchbay.Code(kind), Error: string(failure),
+				ResponseCode: code,
+			}
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // Deliveries lists deliveries; see store.Deliveries.
 func (s *Store) Deliveries(ctx context.Context, f store.DeliveryFilter) (out []patchbay.Delivery, err error) {
 	err = s.read(ctx, func(tx pgx.Tx) error {
@@ -303,6 +342,8 @@ func (l *listing) wants(d *patchbay.Delivery) bool {
 	}
 	return (len(f.States) == 0 || slices.Contains(f.States, d.State)) &&
 		(f.Link == 0 || d.Link == f.Link) &&
+		(len(f.Links) == 0 || slices.Contains(f.Links, d.Link)) &&
+		(len(f.Types) == 0 || slices.Contains(f.Types, d.EventType)) &&
 		(f.Integration == "" || d.Integration == f.Integration) &&
 		f.Within.Contains(d.Scope) && int64(d.Event) >= l.from
 }

@@ -83,6 +83,8 @@ func newListing(ctx context.Context, tx pgx.Tx, f *store.DeliveryFilter) (*listi
 		return l, err
 	}
 	l.search.over(f.Link)
+	l.search.overAny(f.Links)
+	l.search.anyOf(typeWord, f.Types...)
 	l.search.within(f.Within)
 	if f.Integration != "" {
 		l.search.anyOf(integrationWord, f.Integration)

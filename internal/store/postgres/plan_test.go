@@ -363,6 +363,7 @@ func exerciseReads(t *testing.T, s *postgres.Store, all []*store.Acceptance) {
 	must(s.Event(ctx, all[5].Event.ID))
 	must(s.OfEvent(ctx, all[5].Event.ID))
 	must(s.Delivery(ctx, patchbay.DeliveryAt(all[5].Event.ID, 1)))
+	must(s.LastAttempts(ctx, []patchbay.DeliveryID{patchbay.DeliveryAt(all[5].Event.ID, 1), patchbay.DeliveryAt(all[6].Event.ID, 1)}))
 	must(s.Replays(ctx, all[1].Event.ID))
 	must(s.Thread(ctx, 5, "x"))
 	must(s.AllLinks(ctx))
@@ -384,7 +385,7 @@ func exerciseReads(t *testing.T, s *postgres.Store, all []*store.Acceptance) {
 		must(s.Events(ctx, f))
 	}
 	for _, state := range []patchbay.DeliveryState{"", patchbay.DeliveryFailed, patchbay.DeliveryCancelled, patchbay.DeliverySkipped, patchbay.DeliveryPending} {
-		for _, f := range []store.DeliveryFilter{{}, {Link: 1000}, {Link: 1001}, {Within: "x/repos/3"}, {Integration: "webhook"}, {Before: patchbay.DeliveryID(all[2000].Event.ID)}} {
+		for _, f := range []store.DeliveryFilter{{}, {Link: 1000}, {Link: 1001}, {Within: "x/repos/3"}, {Integration: "webhook"}, {Types: []string{"type.3"}}, {Links: []patchbay.LinkID{1000, 1001}}, {Before: patchbay.DeliveryID(all[2000].Event.ID)}} {
 			f.Limit = 20
 			if state != "" {
 				f.States = []patchbay.DeliveryState{state}
@@ -445,7 +446,6 @@ func exercisePartners(t *testing.T, s *postgres.Store) {
 	}
 }
 
-func exerciseHooks(t *testing.T, s *postgres.Store, event patchbay.EventID) {
 func exerciseAudit(t *testing.T, s *postgres.Store) {
 	t.Helper()
 	ctx, now := context.Background(), time.Now()
@@ -469,6 +469,7 @@ func exerciseAudit(t *testing.T, s *postgres.Store) {
 	}
 }
 
+func exerciseHooks(t *testing.T, s *postgres.Store, event patchbay.EventID) {
 	t.Helper()
 	ctx, now := context.Background(), time.Now()
 	must := func(_ any, err error) {

@@ -82,6 +82,15 @@ func (x *search) over(link patchbay.LinkID) {
 	}
 }
 
+// overAny demands that the event was matched by one of the links; without links it demands nothing.
+func (x *search) overAny(links []patchbay.LinkID) {
+	keys := make([]string, len(links))
+	for i, link := range links {
+		keys[i] = string(linkBytes(link))
+	}
+	x.anyOf(linkWord, keys...)
+}
+
 // all reports whether nothing is demanded.
 func (x *search) all() bool { return len(x.terms) == 0 }
 

@@ -16,7 +16,11 @@ const (
 		" WHERE a.delivery = ?1 AND a.id <> ?1 ORDER BY a.id"
 	stateFirst = "SELECT n, state FROM attempt WHERE id = ?"
 	stateLater = "SELECT n, state FROM attempt WHERE delivery = ?1 AND id <> ?1 ORDER BY id"
-	queueRow   = "SELECT due, attempts, spared FROM queue WHERE delivery = ?"
+	queueRow   = "SELECT due, attempts, spared, used FROM queue WHERE delivery = ?"
+
+	lastColumns = "verdict, at, duration, error_type, error, code"
+	lastFirst   = "SELECT " + lastColumns + " FROM attempt WHERE id = ?"
+	lastLater   = "SELECT " + lastColumns + " FROM attempt WHERE delivery = ?1 AND id <> ?1 ORDER BY id DESC LIMIT 1"
 )
 
 // eventOf returns the event that a delivery belongs to; nil when there is none.
@@ -116,7 +120,7 @@ func (s *Store) delivery(c *conn, e *store.EventRecord, i int) (*patchbay.Delive
 		d.State = patchbay.DeliveryPending
 		due := st.time(0)
 		d.NextAttemptAt = &due
-		d.AttemptCount = max(d.AttemptCount, int(st.int(1)))
+		d.AttemptCount, d.Used = max(d.AttemptCount, int(st.int(1))), int(st.int(3))
 	case d.State == patchbay.DeliveryPending && d.ID < dropped:
 		d.State = patchbay.DeliveryCancelled
 	}
@@ -222,6 +226,40 @@ func (s *Store) Thread(ctx context.Context, link patchbay.LinkID, thread string)
 	return out, err
 }
 
+// LastAttempts returns how each of some deliveries went last; see store.Deliveries.
+func (s *Store) LastAttempts(ctx context.Context, ids []patchbay.DeliveryID) (map[patchbay.DeliveryID]patchbay.Attempt, error) {
+	out := make(map[patchbay.DeliveryID]patchbay.Attempt, len(ids))
+	err := s.read(ctx, func(c *conn) error {
+		for _, id := range ids {
+			for _, sql := range []string{lastLater, lastFirst} {
+				st, err := c.prepare(sql)
+				if err != nil {
+					return err
+				}
+				row, err := st.bind(1, int64(id)).step()
+				if row {
+					out[id] = patchbay.Attempt{
+						Verdict: verdictOf(st.int(0)), At: st.time(1), DurationMS: st.int(2), ErrorType: patchbay.Code(st.str(3)),
+						Error: st.str(4), ResponseCode: int(st.int(5)),
+					}
+				}
+				st.reset()
+				if err != nil {
+					return err
+				}
+				if row {
+					break
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // Deliveries lists deliveries; see store.Deliveries.
 func (s *Store) Deliveries(ctx context.Context, f store.DeliveryFilter) ([]patchbay.Delivery, error) {
 	l := s.newListing(&f)
@@ -259,6 +297,8 @@ func (l *listing) wants(d *patchbay.Delivery) bool {
 	}
 	return (len(f.States) == 0 || slices.Contains(f.States, d.State)) &&
 		(f.Link == 0 || d.Link == f.Link) &&
+		(len(f.Links) == 0 || slices.Contains(f.Links, d.Link)) &&
+		(len(f.Types) == 0 || slices.Contains(f.Types, d.EventType)) &&
 		(f.Integration == "" || d.Integration == f.Integration) &&
 		f.Within.Contains(d.Scope) && int64(d.Event) >= l.from
 }

@@ -271,7 +271,11 @@ func exerciseReads(t *testing.T, s *sqlite.Store, all []*store.Acceptance) {
 			if state != "" {
 				f.States = []patchbay.DeliveryState{state}
 			}
-			if _, err := s.Deliveries(ctx, f); err != nil {
+			found, err := s.Deliveries(ctx, f)
+			if err == nil && len(found) > 0 {
+				_, err = s.LastAttempts(ctx, []patchbay.DeliveryID{found[0].ID})
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 		}

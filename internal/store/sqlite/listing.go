@@ -64,6 +64,8 @@ func (s *Store) newListing(f *store.DeliveryFilter) *listing {
 		l.from = patchbay.FirstIDAt(f.Since)
 	}
 	l.search.over(f.Link)
+	l.search.overAny(f.Links)
+	l.search.anyOf(typeWord, f.Types...)
 	l.search.within(f.Within)
 	if f.Integration != "" {
 		l.search.anyOf(integrationWord, f.Integration)

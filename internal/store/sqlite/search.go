@@ -69,6 +69,18 @@ func (x *search) over(link patchbay.LinkID) {
 	}
 }
 
+// overAny demands that the event was matched by one of the links; without links it demands nothing.
+func (x *search) overAny(links []patchbay.LinkID) {
+	if len(links) == 0 {
+		return
+	}
+	t := term{kind: linkWord}
+	for _, link := range links {
+		t.keys = append(t.keys, linkBytes(link))
+	}
+	x.terms = append(x.terms, t)
+}
+
 // all reports whether nothing is demanded.
 func (x *search) all() bool { return len(x.terms) == 0 }
 

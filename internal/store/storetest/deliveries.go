@@ -124,6 +124,11 @@ var deliveryTests = []test{
 			"ended of an integration":  {States: []patchbay.DeliveryState{patchbay.DeliveryFailed, patchbay.DeliverySkipped}, Integration: "slack"},
 			"failed since":             {States: []patchbay.DeliveryState{patchbay.DeliveryFailed}, Since: middle},
 			"a link in a scope, since": {Link: linkA, Within: "tenant1", Since: middle},
+			"two links":                {Links: []patchbay.LinkID{linkA, linkC}},
+			"failed of two links":      {States: []patchbay.DeliveryState{patchbay.DeliveryFailed}, Links: []patchbay.LinkID{linkC, linkB}},
+			"a type":                   {Types: []string{all[4].Event.Type}},
+			"no such type":             {Types: []string{"nothing.such"}},
+			"two types, pending":       {States: []patchbay.DeliveryState{patchbay.DeliveryPending}, Types: []string{all[4].Event.Type, all[5].Event.Type}},
 		} {
 			want := []patchbay.Delivery{}
 			for _, r := range slices.Backward(rows) {
@@ -131,7 +136,8 @@ var deliveryTests = []test{
 				if state == patchbay.DeliveryPending && f.Held != nil && f.Held(r.link) {
 					state = patchbay.DeliveryHeld
 				}
-				if (f.Link == 0 || f.Link == r.link) && (f.Integration == "" || f.Integration == r.where) &&
+				if (f.Link == 0 || f.Link == r.link) && (f.Links == nil || slices.Contains(f.Links, r.link)) &&
+					(f.Types == nil || slices.Contains(f.Types, r.a.Event.Type)) && (f.Integration == "" || f.Integration == r.where) &&
 					(f.Event == 0 || f.Event == r.a.Event.ID) && f.Within.Contains(r.a.Event.Scope) &&
 					!r.id.Time().Before(f.Since) && (len(f.States) == 0 || slices.Contains(f.States, state)) {
 					want = append(want, patchbay.Delivery{ID: r.id, State: state})
@@ -159,7 +165,7 @@ var deliveryTests = []test{
 		e.same("deliveries", got, []patchbay.Delivery{
 			{
 				ID: delivery(a, 2), Event: a.Event.ID, EventType: "repo.push", Scope: "acme/x", Link: linkB, Integration: "slack",
-				State: patchbay.DeliveryPending, AttemptCount: 1, NextAttemptAt: &due, Revision: 7,
+				State: patchbay.DeliveryPending, AttemptCount: 1, NextAttemptAt: &due, Used: 1, Revision: 7,
 			},
 			{
 				ID: delivery(a, 1), Event: a.Event.ID, EventType: "repo.push", Scope: "acme/x", Link: linkA, Integration: "webhook",
@@ -191,6 +197,38 @@ var deliveryTests = []test{
 			}
 			e.crash()
 		}
+	}},
+	{"says how deliveries went last", func(e *env) {
+		a := e.accept(e.event(linkA, linkA, linkA, linkB))
+		later := e.outcome(a, 1, 2, patchbay.DeliverySucceeded)
+		later.WasQueued, later.Attempt.Verdict, later.Attempt.ResponseCode = true, patchbay.VerdictDelivered, 204
+		later.Attempt.At, later.Attempt.DurationMS = e.now().Add(time.Minute), 17
+		e.record(e.retry(a, 1, 1, e.now().Add(time.Minute)))
+		e.record(later)
+		decided := store.Outcome{
+			Delivery: delivery(a, 2), Event: a.Event.ID, Link: linkA, State: patchbay.DeliveryCancelled,
+			Attempt: patchbay.Attempt{At: e.now(), Error: "somebody wanted that"},
+		}
+		e.record(decided)
+		first := e.outcome(a, 4, 1, patchbay.DeliveryFailed)
+		first.Attempt.Verdict, first.Attempt.Error, first.Attempt.ErrorType = patchbay.VerdictRejected, "no", patchbay.CodeServiceError
+		e.record(first)
+		brief := func(a patchbay.Attempt) patchbay.Attempt {
+			a.Request, a.ResponseBody = nil, ""
+			return a
+		}
+		ids := []patchbay.DeliveryID{delivery(a, 1), delivery(a, 2), delivery(a, 3), delivery(a, 4), 12345}
+		for range 2 {
+			got, err := e.s.LastAttempts(e.ctx, ids)
+			e.must(err)
+			e.same("last attempts", got, map[patchbay.DeliveryID]patchbay.Attempt{
+				ids[0]: brief(later.Attempt), ids[1]: brief(decided.Attempt), ids[3]: brief(first.Attempt),
+			})
+			e.crash()
+		}
+		none, err := e.s.LastAttempts(e.ctx, nil)
+		e.must(err)
+		e.same("of none", len(none), 0)
 	}},
 	{"keeps every verdict", func(e *env) {
 		for _, v := range []patchbay.Verdict{patchbay.VerdictDelivered, patchbay.VerdictRetry, patchbay.VerdictRejected, patchbay.VerdictAuthExpired} {
