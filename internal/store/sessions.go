@@ -38,7 +38,9 @@ type SessionFilter struct {
 	Portal *bool
 	Within patchbay.Scope
 	User   string
-	After  patchbay.SessionID
+	// Key is the API key that a session stands on.
+	Key   patchbay.KeyID
+	After patchbay.SessionID
 	Limit  int
 }
 

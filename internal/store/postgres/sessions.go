@@ -148,6 +148,9 @@ func (s *Store) Sessions(ctx context.Context, f store.SessionFilter, now time.Ti
 	if f.Portal != nil {
 		w.and("portal = ?", *f.Portal)
 	}
+	if f.Key != 0 {
+		w.and("key = ?", int64(f.Key))
+	}
 	if f.User != "" {
 		w.and("user_name = ?", []byte(f.User))
 	}

@@ -22,9 +22,11 @@ const (
 	sessionClaim  = sessionBy + "claim = ?1 AND expires > ?2 AND claim_until > ?2"
 
 	sessionsRest = ` AND expires > ?1 AND (?2 IS NULL OR portal = ?2) AND (?3 = '' OR scope = ?3 OR scope > ?3 || '/' AND scope < ?3 || '0')
-		AND (?4 = '' OR user = ?4) AND id > ?5 ORDER BY id LIMIT ?6`
+		AND (?4 = '' OR user = ?4) AND (?7 = 0 OR key = ?7) AND id > ?5 ORDER BY id LIMIT ?6`
 	allSessions    = sessionBy + "id > ?5" + sessionsRest
 	sessionsWithin = "SELECT " + sessionColumns + " FROM session INDEXED BY session_scope WHERE scope >= ?3 AND scope < ?3 || '0'" + sessionsRest
+	sessionsKind   = "SELECT " + sessionColumns + " FROM session INDEXED BY session_portal WHERE portal = ?2" + sessionsRest
+	sessionsOfKey  = "SELECT " + sessionColumns + " FROM session INDEXED BY session_key WHERE key = ?7" + sessionsRest
 )
 
 func scanSession(st *stmt) (*store.Session, error) {
@@ -166,7 +168,12 @@ func (s *Store) DeleteSession(ctx context.Context, id patchbay.SessionID) error 
 // Sessions lists sessions; see store.Sessions.
 func (s *Store) Sessions(ctx context.Context, f store.SessionFilter, now time.Time) (out []store.Session, err error) {
 	sql := allSessions
-	if f.Within != "" {
+	switch {
+	case f.Key != 0:
+		sql = sessionsOfKey
+	case f.Portal != nil && (!*f.Portal || f.Within == ""):
+		sql = sessionsKind
+	case f.Within != "":
 		sql = sessionsWithin
 	}
 	err = s.read(ctx, func(c *conn) error {
@@ -177,7 +184,7 @@ func (s *Store) Sessions(ctx context.Context, f store.SessionFilter, now time.Ti
 		if st.bind(1, now.UnixMicro()).bindNull(2); f.Portal != nil {
 			st.bind(2, b2i(*f.Portal))
 		}
-		st.bindText(3, string(f.Within)).bindText(4, f.User).bind(5, int64(f.After)).bind(6, int64(f.Limit))
+		st.bindText(3, string(f.Within)).bindText(4, f.User).bind(5, int64(f.After)).bind(6, int64(f.Limit)).bind(7, int64(f.Key))
 		return st.rows(func() error {
 			x, err := scanSession(st)
 			if err == nil {

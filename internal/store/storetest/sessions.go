@@ -169,7 +169,7 @@ var sessionTests = []test{
 		var all []*store.Session
 		for i, scope := range []patchbay.Scope{"", "acme", "acme/x", "acme/x/y", "acmex", "acme-x", "other"} {
 			x := e.session(byte(i+1), scope)
-			x.Portal, x.User = i%2 == 0, fmt.Sprint("user ", i%3)
+			x.Portal, x.User, x.Key = i%2 == 0, fmt.Sprint("user ", i%3), patchbay.KeyID(i%4)
 			all = append(all, e.begun(x))
 		}
 		yes, no := true, false
@@ -177,12 +177,15 @@ var sessionTests = []test{
 			f    store.SessionFilter
 			want []int
 		}{
-			"all":          {store.SessionFilter{}, []int{0, 1, 2, 3, 4, 5, 6}},
-			"portal":       {store.SessionFilter{Portal: &yes}, []int{0, 2, 4, 6}},
-			"operators":    {store.SessionFilter{Portal: &no}, []int{1, 3, 5}},
-			"within":       {store.SessionFilter{Within: "acme"}, []int{1, 2, 3}},
-			"of a user":    {store.SessionFilter{User: "user 1"}, []int{1, 4}},
-			"all of these": {store.SessionFilter{User: "user 0", Within: "acme", Portal: &no}, []int{3}},
+			"all":              {store.SessionFilter{}, []int{0, 1, 2, 3, 4, 5, 6}},
+			"portal":           {store.SessionFilter{Portal: &yes}, []int{0, 2, 4, 6}},
+			"operators":        {store.SessionFilter{Portal: &no}, []int{1, 3, 5}},
+			"within":           {store.SessionFilter{Within: "acme"}, []int{1, 2, 3}},
+			"of a user":        {store.SessionFilter{User: "user 1"}, []int{1, 4}},
+			"of a key":         {store.SessionFilter{Key: 2}, []int{2, 6}},
+			"of a key within":  {store.SessionFilter{Key: 2, Within: "acme", Portal: &yes}, []int{2}},
+			"operators within": {store.SessionFilter{Portal: &no, Within: "acme"}, []int{1, 3}},
+			"all of these":     {store.SessionFilter{User: "user 0", Within: "acme", Portal: &no}, []int{3}},
 		} {
 			var want []patchbay.SessionID
 			for _, i := range x.want {

@@ -29,3 +29,7 @@ ALTER TABLE session
 	ADD COLUMN subject bytea NOT NULL DEFAULT '',
 	ADD COLUMN address bytea NOT NULL DEFAULT '',
 	ADD COLUMN agent bytea NOT NULL DEFAULT '';
+
+-- A few operators among many portals, and what ends with a key.
+CREATE INDEX session_portal ON session (portal, id);
+CREATE INDEX session_key ON session (key, id);

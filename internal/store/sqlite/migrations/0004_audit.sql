@@ -27,3 +27,7 @@ ALTER TABLE session ADD COLUMN via TEXT NOT NULL DEFAULT '';
 ALTER TABLE session ADD COLUMN subject TEXT NOT NULL DEFAULT '';
 ALTER TABLE session ADD COLUMN address TEXT NOT NULL DEFAULT '';
 ALTER TABLE session ADD COLUMN agent TEXT NOT NULL DEFAULT '';
+
+-- A few operators among many portals, and what ends with a key.
+CREATE INDEX session_portal ON session (portal, id);
+CREATE INDEX session_key ON session (key, id);
