@@ -7,10 +7,12 @@ import (
 	"context"
 	_ "embed" // docs.md
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
+	"github.com/patchbay/patchbay/integration/verification"
 )
 
 // Key names the integration in the API.
@@ -33,7 +35,10 @@ type Webhook struct{}
 func New() *Webhook { return &Webhook{} }
 
 //go:embed docs.md
-var docs string
+var docsPage string
+
+// docs is the page with the code for receivers in its place.
+var docs = strings.Replace(docsPage, "{{verification}}\n", verification.Markdown()+"\n", 1)
 
 // Definition declares the integration.
 func (*Webhook) Definition() *integration.Definition {
