@@ -136,6 +136,7 @@ func TestCalls(t *testing.T) {
 		}, "PATCH", "/v1/links/" + linkID, `{"enabled":false}`},
 		{"DeleteLink", func(ctx context.Context, c *Client) error { return c.DeleteLink(ctx, link) }, "DELETE", "/v1/links/" + linkID, ""},
 		{"PauseLink", func(ctx context.Context, c *Client) error { _, err := c.PauseLink(ctx, link); return err }, "POST", "/v1/links/" + linkID + "/pause", ""},
+		{"SkipLink", func(ctx context.Context, c *Client) error { _, err := c.SkipLink(ctx, link); return err }, "POST", "/v1/links/" + linkID + "/resume", `{"skip":true}`},
 		{"ResumeLink", func(ctx context.Context, c *Client) error { _, err := c.ResumeLink(ctx, link); return err }, "POST", "/v1/links/" + linkID + "/resume", ""},
 		{"RotateSecret", func(ctx context.Context, c *Client) error { _, err := c.RotateSecret(ctx, link); return err }, "POST", "/v1/links/" + linkID + "/secret/rotate", ""},
 		{"TestLink", func(ctx context.Context, c *Client) error { _, err := c.TestLink(ctx, link); return err }, "POST", "/v1/links/" + linkID + "/test", ""},

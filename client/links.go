@@ -138,6 +138,11 @@ func (c *Client) ResumeLink(ctx context.Context, id patchbay.LinkID) (*Link, err
 	return c.link(ctx, request{method: http.MethodPost, path: linkPath(id) + "/resume"})
 }
 
+// SkipLink is ResumeLink without what the link held: that is cancelled, and a job that recovers can bring it back.
+func (c *Client) SkipLink(ctx context.Context, id patchbay.LinkID) (*Link, error) {
+	return c.link(ctx, request{method: http.MethodPost, path: linkPath(id) + "/resume", body: map[string]bool{"skip": true}})
+}
+
 // RotateSecret gives a link a new signing secret, which is in the answer; the old one signs too for a while.
 func (c *Client) RotateSecret(ctx context.Context, id patchbay.LinkID) (*Link, error) {
 	return c.link(ctx, request{method: http.MethodPost, path: linkPath(id) + "/secret/rotate"})

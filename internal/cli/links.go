@@ -261,10 +261,16 @@ func (c *linksPauseCmd) Run(p *program, conn *connection) error {
 	return p.changeLink(conn, c.ID, (*client.Client).PauseLink, "holds what matches; patchbay links resume delivers it")
 }
 
-type linksResumeCmd struct{ linkArg }
+type linksResumeCmd struct {
+	linkArg
+	Skip bool `help:"Go on with what happens from now on: cancel what was held instead. patchbay jobs run recover brings it back."`
+}
 
 // Run resumes a link.
 func (c *linksResumeCmd) Run(p *program, conn *connection) error {
+	if c.Skip {
+		return p.changeLink(conn, c.ID, (*client.Client).SkipLink, "is active; what it held was cancelled")
+	}
 	return p.changeLink(conn, c.ID, (*client.Client).ResumeLink, "is active")
 }
 

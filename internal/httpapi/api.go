@@ -58,6 +58,8 @@ type Links interface {
 	Delete(ctx context.Context, c *access.Caller, id patchbay.LinkID) error
 	Pause(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*links.View, error)
 	Resume(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*links.View, error)
+	// Skip is Resume without what has waited.
+	Skip(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*links.View, error)
 	RotateSecret(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*links.View, error)
 	Test(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*links.TestResult, error)
 	// Choices asks the partner for the values of a setting.

@@ -141,6 +141,9 @@ func (f *fakeLinks) Pause(_ context.Context, c *access.Caller, id patchbay.LinkI
 func (f *fakeLinks) Resume(_ context.Context, c *access.Caller, id patchbay.LinkID) (*links.View, error) {
 	return f.do("resume", c, id)
 }
+func (f *fakeLinks) Skip(_ context.Context, c *access.Caller, id patchbay.LinkID) (*links.View, error) {
+	return f.do("skip", c, id)
+}
 func (f *fakeLinks) RotateSecret(_ context.Context, c *access.Caller, id patchbay.LinkID) (*links.View, error) {
 	return f.do("rotate", c, id)
 }

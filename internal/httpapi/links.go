@@ -49,7 +49,8 @@ func (a *api) linkRoutes() {
 	register(a, test, a.testLink)
 
 	register(a, op("pause-link", http.MethodPost, "/v1/links/{id}/pause", "Pause a link", "What matches is held and sent on resume."), a.pauseLink)
-	register(a, op("resume-link", http.MethodPost, "/v1/links/{id}/resume", "Resume a link", "Ends a pause, and enables a disabled link."), a.resumeLink)
+	register(a, op("resume-link", http.MethodPost, "/v1/links/{id}/resume", "Resume a link",
+		"Ends a pause, and enables a disabled link. It needs no body; with `skip` it goes on with what happens from now on: what has waited is cancelled, with one write whatever there is of it, and a job that recovers can bring it back."), a.resumeLink)
 	rotate := op("rotate-link-secret", http.MethodPost, "/v1/links/{id}/secret/rotate", "Rotate a link's signing secret",
 		"Makes a new one, which is shown in this answer only: the one that Patchbay signs with, or where it has none the one that the partner signs with. For a day both are good.")
 	rotate.response = exampleNewLink
@@ -70,6 +71,13 @@ type (
 		Effective   bool   `query:"effective" doc:"The links that an event of the scope could match instead, inherited ones included."`
 		Overridden  bool   `query:"overridden" doc:"With effective: inherited links that another one takes the place of are marked rather than left out."`
 		Integration string `query:"integration" example:"slack"`
+	}
+	resumeLinkInput struct {
+		ByID
+		Body *resumption
+	}
+	resumption struct {
+		Skip bool `json:"skip,omitempty" doc:"Cancel what has waited rather than deliver it." example:"false"`
 	}
 	linkListOutput struct{ Body page[links.View] }
 	linkOutput     struct {
@@ -146,8 +154,11 @@ func (a *api) pauseLink(ctx context.Context, c *access.Caller, in *ByID) (*linkO
 	return linkBy(ctx, c, in, a.Links.Pause)
 }
 
-func (a *api) resumeLink(ctx context.Context, c *access.Caller, in *ByID) (*linkOutput, error) {
-	return linkBy(ctx, c, in, a.Links.Resume)
+func (a *api) resumeLink(ctx context.Context, c *access.Caller, in *resumeLinkInput) (*linkOutput, error) {
+	if in.Body != nil && in.Body.Skip {
+		return linkBy(ctx, c, &in.ByID, a.Links.Skip)
+	}
+	return linkBy(ctx, c, &in.ByID, a.Links.Resume)
 }
 
 func (a *api) rotateLinkSecret(ctx context.Context, c *access.Caller, in *ByID) (*linkOutput, error) {

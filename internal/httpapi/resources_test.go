@@ -157,6 +157,10 @@ func TestLinkActions(t *testing.T) {
 		wantError(t, f.call(token, method, "/v1/links/lnk_0000000000001"+path, ""), 404, patchbay.CodeNotFound)
 		wantError(t, f.call(token, method, "/v1/links/x"+path, ""), 404, patchbay.CodeNotFound)
 	}
+	wantJSON[links.View](t, f.call(token, "POST", target+"/resume", `{"skip":false}`), 200)
+	wantJSON[links.View](t, f.call(token, "POST", target+"/resume", `{"skip":true}`), 200)
+	wantError(t, f.call(token, "POST", target+"/resume", `{"skip":1}`), 400, patchbay.CodeInvalidRequest)
+	wantError(t, f.call(token, "POST", target+"/resume", `{"jump":true}`), 400, patchbay.CodeInvalidRequest)
 	if got := wantJSON[links.TestResult](t, f.call(token, "POST", target+"/test", ""), 200); got != exampleTestResult {
 		t.Errorf("the test answers %+v", got)
 	}
@@ -165,7 +169,7 @@ func TestLinkActions(t *testing.T) {
 	}
 	wantError(t, f.call(token, "DELETE", "/v1/links/x", ""), 404, patchbay.CodeNotFound)
 	wantError(t, f.call(token, "POST", "/v1/links/x/test", ""), 404, patchbay.CodeNotFound)
-	if want := []string{"get", "pause", "resume", "rotate", "test", "delete"}; !cmp.Equal(want, verbs) {
+	if want := []string{"get", "pause", "resume", "rotate", "resume", "skip", "test", "delete"}; !cmp.Equal(want, verbs) {
 		t.Errorf("the service did %v, want %v", verbs, want)
 	}
 	reader := f.key("", access.Read)

@@ -470,6 +470,21 @@ func (s *Service) Resume(ctx context.Context, c *access.Caller, id patchbay.Link
 	})
 }
 
+// Skip is Resume without what has waited: that is cancelled with one write, and a recovery can bring it back.
+func (s *Service) Skip(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*View, error) {
+	l, _, err := s.findElsewhere(ctx, c, access.Manage, id)
+	if err != nil {
+		return nil, err
+	}
+	if l.State == patchbay.LinkDetaching {
+		return nil, patchbay.Errorf(patchbay.CodeConflict, "the link %s was deleted: its side at the partner is being taken down", id)
+	}
+	if err := s.o.Engine.DropBacklog(ctx, id, patchbay.DeliveryID(s.o.Store.NewID(1))); err != nil {
+		return nil, err
+	}
+	return s.Resume(ctx, c, id)
+}
+
 // Disable disables a link for a reason that its owner is shown. It is not a caller's doing, so nobody is asked.
 func (s *Service) Disable(ctx context.Context, id patchbay.LinkID, reason string) error {
 	system := &access.Caller{Permissions: []access.Permission{access.Admin}}

@@ -335,6 +335,31 @@ func TestDisable(t *testing.T) {
 	}
 }
 
+// TestSkipping: what waits is dropped before the link goes on, by whom may resume it, and nothing of another link is.
+func TestSkipping(t *testing.T) {
+	f := newFixture(t, t.TempDir(), &pager{})
+	v := f.must(f.create(admin, aPager))
+	f.must(f.Pause(t.Context(), admin, v.ID))
+	reader := &access.Caller{Scope: "acme", Permissions: []access.Permission{access.Read}}
+	foreign := &access.Caller{Scope: "other", Permissions: []access.Permission{access.Admin}}
+	if _, err := f.Skip(t.Context(), reader, v.ID); patchbay.CodeOf(err) != patchbay.CodeForbidden {
+		t.Errorf("a reader skips: %v", err)
+	}
+	if _, err := f.Skip(t.Context(), foreign, v.ID); patchbay.CodeOf(err) != patchbay.CodeNotFound {
+		t.Errorf("a stranger skips: %v", err)
+	}
+	if len(f.engine.dropped) > 0 {
+		t.Fatal("what waits was dropped for somebody who may not")
+	}
+	before := patchbay.DeliveryID(f.db.NewID(1))
+	if got := f.must(f.Skip(t.Context(), admin, v.ID)); got.State != patchbay.LinkActive {
+		t.Errorf("it is %+v", got)
+	}
+	if d := f.engine.dropped; len(d) != 1 || d[0] <= before || d[0] >= patchbay.DeliveryID(f.db.NewID(1)) {
+		t.Errorf("dropped was what is before %v, want what is before now", d)
+	}
+}
+
 func TestPermissionsAndScopes(t *testing.T) {
 	f := newFixture(t, t.TempDir(), &pager{})
 	v := f.must(f.create(admin, aPager))

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/patchbay/patchbay"
@@ -51,8 +52,10 @@ type StatFilter struct {
 	// Since and Until bound At: Since ≤ At < Until.
 	Since, Until time.Time
 	Link         patchbay.LinkID
-	Integration  string
-	Type         string
+	// Links selects samples of any of some links; nil means of all.
+	Links       []patchbay.LinkID
+	Integration string
+	Type        string
 	// Within is the scope at or below which the sample's lies.
 	Within patchbay.Scope
 }
@@ -60,8 +63,19 @@ type StatFilter struct {
 // Matches reports whether a sample is selected.
 func (f *StatFilter) Matches(s *Sample) bool {
 	return (f.Since.IsZero() || !s.At.Before(f.Since)) && (f.Until.IsZero() || s.At.Before(f.Until)) &&
-		(f.Link == 0 || s.Link == f.Link) && (f.Integration == "" || s.Integration == f.Integration) &&
+		(f.Link == 0 || s.Link == f.Link) && (f.Links == nil || slices.Contains(f.Links, s.Link)) && (f.Integration == "" || s.Integration == f.Integration) &&
 		(f.Type == "" || s.Type == f.Type) && f.Within.Contains(s.Scope)
+}
+
+// Of returns the links that samples must be of to be selected; nil when they may be of any, and of none.
+func (f *StatFilter) Of() []patchbay.LinkID {
+	switch {
+	case f.Link == 0:
+		return f.Links
+	case f.Links == nil || slices.Contains(f.Links, f.Link):
+		return []patchbay.LinkID{f.Link}
+	}
+	return []patchbay.LinkID{}
 }
 
 // Key returns what Samples adds a sample up under: when its step began, and of its other fields the one that by names.

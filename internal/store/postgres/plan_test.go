@@ -348,6 +348,8 @@ func exerciseRegistry(t *testing.T, s *postgres.Store) {
 	must(err)
 	_, err = s.Samples(ctx, store.StatFilter{Since: now.Add(-time.Hour)}, time.Minute, "link")
 	must(err)
+	_, err = s.Samples(ctx, store.StatFilter{Since: now.Add(-24 * time.Hour), Links: []patchbay.LinkID{1000, 1001}}, time.Minute, "link")
+	must(err)
 }
 
 func exerciseReads(t *testing.T, s *postgres.Store, all []*store.Acceptance) {

@@ -25,8 +25,9 @@ const (
 const (
 	sampleColumns = "minute, link, integration, type, scope, accepted, delivered, failed, attempts, latency"
 
-	sqlSamples = "SELECT " + sampleColumns + ` FROM sample WHERE minute >= coalesce($1::timestamptz, '-infinity') AND minute < coalesce($2::timestamptz, 'infinity')
-		AND ($3::bigint = 0 OR link = $3) AND ($4 = '' OR scope = $4 OR scope >= $4 || '/' AND scope < $4 || '0') AND ($5 = '' OR integration = $5) AND ($6 = '' OR type = $6)`
+	sqlSamplesOf = sqlSamples + " AND link > 0"
+	sqlSamples   = "SELECT " + sampleColumns + ` FROM sample WHERE minute >= coalesce($1::timestamptz, '-infinity') AND minute < coalesce($2::timestamptz, 'infinity')
+		AND ($3::bigint[] IS NULL OR link = ANY($3)) AND ($4 = '' OR scope = $4 OR scope >= $4 || '/' AND scope < $4 || '0') AND ($5 = '' OR integration = $5) AND ($6 = '' OR type = $6)`
 	sqlTakeMinutes = `DELETE FROM sample WHERE ctid = ANY(ARRAY(SELECT ctid FROM sample WHERE span = 1 AND minute < $1 ORDER BY minute LIMIT $2)) RETURNING ` + sampleColumns
 	sqlTakeHours   = `DELETE FROM sample s USING unnest($1::timestamptz[], $2::bigint[], $3::text[], $4::text[], $5::text[]) AS x (minute, link, integration, type, scope)
 		WHERE s.span = 60 AND s.minute = x.minute AND s.link = x.link AND s.integration = x.integration AND s.type = x.type AND s.scope = x.scope
@@ -119,8 +120,15 @@ func (s *sums) add(key, x *store.Sample) {
 // Samples adds samples up; see store.Statistics.
 func (s *Store) Samples(ctx context.Context, f store.StatFilter, step time.Duration, by string) ([]store.Sample, error) {
 	all := sums{at: make(map[sumKey]int)}
+	sql, links := sqlSamples, []int64(nil)
+	if of := f.Of(); of != nil {
+		sql, links = sqlSamplesOf, make([]int64, len(of))
+		for i, id := range of {
+			links[i] = int64(id)
+		}
+	}
 	err := s.query(ctx, func(c *pgx.Conn) error {
-		rows, err := c.Query(ctx, sqlSamples, orNull(f.Since), orNull(f.Until), int64(f.Link), string(f.Within), f.Integration, f.Type)
+		rows, err := c.Query(ctx, sql, orNull(f.Since), orNull(f.Until), links, string(f.Within), f.Integration, f.Type)
 		if err != nil {
 			return err
 		}

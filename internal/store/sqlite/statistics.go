@@ -23,6 +23,7 @@ const (
 const (
 	sampleColumns = "at, link, integration, type, scope, accepted, delivered, failed, attempts, latency"
 	samplesOf     = "SELECT " + sampleColumns + " FROM sample WHERE span = ? AND at >= ? AND at < ?"
+	samplesOfLink = "SELECT " + sampleColumns + " FROM sample INDEXED BY sample_link WHERE link > 0 AND link = ? AND span = ? AND at >= ? AND at < ?"
 	sampleLatency = "SELECT latency FROM sample WHERE span = ? AND at = ? AND link = ? AND integration = ? AND type = ? AND scope = ?"
 	putSample     = `INSERT INTO sample (span, ` + sampleColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET accepted = accepted + excluded.accepted, delivered = delivered + excluded.delivered,
@@ -114,14 +115,26 @@ func (s *Store) Samples(ctx context.Context, f store.StatFilter, step time.Durat
 		since = floorMinutes(f.Since.Add(time.Minute-1), spanMinute)
 	}
 	sums := &sampleSums{filter: &f, step: step, by: by, at: map[sumKey]int{}}
+	links := f.Of()
 	err := s.read(ctx, func(c *conn) error {
 		for _, span := range []int64{spanMinute, spanHour} {
-			st, err := c.prepare(samplesOf)
-			if err != nil {
-				return err
+			if links == nil {
+				st, err := c.prepare(samplesOf)
+				if err != nil {
+					return err
+				}
+				if err := sums.add(ctx, st.bind(1, span).bind(2, since).bind(3, until)); err != nil {
+					return err
+				}
 			}
-			if err := sums.add(ctx, st.bind(1, span).bind(2, since).bind(3, until)); err != nil {
-				return err
+			for _, link := range links {
+				st, err := c.prepare(samplesOfLink)
+				if err != nil {
+					return err
+				}
+				if err := sums.add(ctx, st.bind(1, int64(link)).bind(2, span).bind(3, since).bind(4, until)); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
@@ -149,7 +162,7 @@ type sumKey struct {
 // add reads a statement to its end and resets it. Texts are compared before they are copied: most rows join a sum.
 func (s *sampleSums) add(ctx context.Context, st *stmt) error {
 	defer st.reset()
-	link, integration, kind, within := int64(s.filter.Link), []byte(s.filter.Integration), []byte(s.filter.Type), s.filter.Within
+	integration, kind, within := []byte(s.filter.Integration), []byte(s.filter.Type), s.filter.Within
 	for n := 0; ; n++ {
 		row, err := st.step()
 		if err != nil || !row {
@@ -158,7 +171,7 @@ func (s *sampleSums) add(ctx context.Context, st *stmt) error {
 		if n%4096 == 4095 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if link != 0 && st.int(1) != link || len(integration) > 0 && !bytes.Equal(st.raw(2), integration) ||
+		if len(integration) > 0 && !bytes.Equal(st.raw(2), integration) ||
 			len(kind) > 0 && !bytes.Equal(st.raw(3), kind) || within != "" && !within.Contains(patchbay.Scope(st.raw(4))) {
 			continue
 		}

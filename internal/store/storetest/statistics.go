@@ -77,7 +77,8 @@ func sorted(s []store.Sample) []store.Sample {
 func (e *env) wantSamples(all []store.Sample, steps ...time.Duration) {
 	e.Helper()
 	filters := []store.StatFilter{
-		{}, {Link: linkA}, {Integration: "slack"}, {Type: "repo.push"}, {Within: "acme"}, {Within: "acme/repos/1"}, {Within: "nobody"},
+		{}, {Link: linkA}, {Links: []patchbay.LinkID{linkA, linkC}}, {Links: []patchbay.LinkID{}}, {Link: linkB, Links: []patchbay.LinkID{linkA, linkB}},
+		{Integration: "slack"}, {Type: "repo.push"}, {Within: "acme"}, {Within: "acme/repos/1"}, {Within: "nobody"},
 		{Type: "run_completion", Link: linkB, Within: "acme"},
 		{Since: e.now().Truncate(time.Hour).Add(-2 * time.Hour), Until: e.now().Truncate(time.Hour)},
 		{Since: e.now().Truncate(time.Hour)},
