@@ -49,8 +49,10 @@ func (a *api) linkRoutes() {
 	register(a, test, a.testLink)
 
 	register(a, op("pause-link", http.MethodPost, "/v1/links/{id}/pause", "Pause a link", "What matches is held and sent on resume."), a.pauseLink)
-	register(a, op("resume-link", http.MethodPost, "/v1/links/{id}/resume", "Resume a link",
-		"Ends a pause, and enables a disabled link. It needs no body; with `skip` it goes on with what happens from now on: what has waited is cancelled, with one write whatever there is of it, and a job that recovers can bring it back."), a.resumeLink)
+	resume := op("resume-link", http.MethodPost, "/v1/links/{id}/resume", "Resume a link",
+		"Ends a pause, and enables a disabled link. It needs no body; with `skip` it goes on with what happens from now on: what has waited is cancelled, with one write whatever there is of it, and a job that recovers can bring it back.")
+	resume.request = resumption{Skip: true}
+	register(a, resume, a.resumeLink)
 	rotate := op("rotate-link-secret", http.MethodPost, "/v1/links/{id}/secret/rotate", "Rotate a link's signing secret",
 		"Makes a new one, which is shown in this answer only: the one that Patchbay signs with, or where it has none the one that the partner signs with. For a day both are good.")
 	rotate.response = exampleNewLink
