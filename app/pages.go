@@ -3,6 +3,7 @@ package app
 import (
 	"strings"
 
+	"github.com/patchbay/patchbay/internal/deliver"
 	"github.com/patchbay/patchbay/internal/links"
 	"github.com/patchbay/patchbay/internal/web"
 )
@@ -24,6 +25,6 @@ func (a *App) pages() (*web.Site, error) {
 	if a.hooks != nil {
 		o.Hooks = a.hooks
 	}
-	o.Events, o.Stream = a.ingest, a.hub
+	o.Events, o.Outcomes, o.Stream = a.ingest, deliver.NewService(a.engine, a.links.Revision), a.hub
 	return web.New(o)
 }

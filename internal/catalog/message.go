@@ -98,6 +98,19 @@ func (t *Type) Thread(e *patchbay.Event, to Target) (string, error) {
 	return short(text), err
 }
 
+// Headline says an event in one line, and how grave it is. It is Render for lists, of which most is left out: it costs less.
+func (t *Type) Headline(e *patchbay.Event) (string, patchbay.Severity) {
+	r := t.renderer(e, Target{})
+	title, severity := r.text(r.parts.title), patchbay.Severity(r.text(r.parts.severity))
+	if title == "" || r.err != nil {
+		title = t.spec.Title
+	}
+	if !severity.Valid() {
+		severity = patchbay.SeverityInfo
+	}
+	return title, severity
+}
+
 // source is what templates see of an event.
 func (t *Type) source(e *patchbay.Event, to Target) tmpl.Source {
 	return tmpl.Source{

@@ -4,15 +4,18 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration/markup"
 	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/deliver"
 	"github.com/patchbay/patchbay/internal/ingest"
 )
 
@@ -26,6 +29,11 @@ type Events interface {
 	Replay(ctx context.Context, c *access.Caller, id patchbay.EventID) (*ingest.EventView, error)
 }
 
+// Outcomes says what became of events.
+type Outcomes interface {
+	List(ctx context.Context, c *access.Caller, q deliver.Query) (views []deliver.View, more bool, err error)
+}
+
 // Bounds of the list. A search by text reads payloads, so it looks at the newest events that the other filters select
 // and says how far it got; whoever wants more goes on from there.
 const (
@@ -35,6 +43,9 @@ const (
 	searchBytes   = 32 << 20
 	searchTime    = time.Second
 	maxSearchText = 200
+	// outcomesShown bounds how many deliveries are looked at for a page of events, dotsShown those that have a dot of their own.
+	outcomesShown = 250
+	dotsShown     = 6
 )
 
 // eventsPage lists events.
@@ -45,7 +56,7 @@ type eventsPage struct {
 	Rows    []eventRow
 	// Filtered says that something is left out by the filters; All is the address without them.
 	Filtered bool
-	// Looked says how far a search for text has looked; "" when it has seen everything, or when there is none.
+	// Looked says how far a search for text has looked; "" when there is none.
 	Looked string
 	// Next is the address of the next page, Newest that of the first when this is another one; "" when there is none.
 	Next, Newest string
@@ -58,8 +69,23 @@ type eventFilter struct{ Type, Scope, Window, Since, Until, Text string }
 
 type eventRow struct {
 	patchbay.Event
-	// TypeTitle is the type's name for people, Brief the beginning of the payload.
-	TypeTitle, Brief string
+	// TypeTitle is the type's name for people, Title what happened in one line, Brief the beginning of the payload where the
+	// title says no more than the type does.
+	TypeTitle, Title, Brief string
+	// Grave says how bad what happened is, as a colour: "" for what is only to be known.
+	Grave, GraveWord string
+	// Dots are what became of its deliveries, Sum the same in words.
+	Dots []dot
+	Sum  string
+}
+
+// dot is one delivery in a row of dots.
+type dot struct{ Kind string }
+
+// graveWords are the colours and words of events that are more than to be known.
+var graveWords = map[patchbay.Severity][2]string{
+	patchbay.SeveritySuccess: {"ok", "Good"}, patchbay.SeverityWarning: {"warn", "Warning"},
+	patchbay.SeverityError: {"bad", "Error"}, patchbay.SeverityCritical: {"bad", "Critical"},
 }
 
 // spans are the stretches of time that lists offer.
@@ -197,6 +223,9 @@ func (c *call) events() error {
 	for i := range found {
 		body.Rows = append(body.Rows, c.eventRow(&found[i]))
 	}
+	if err := c.outcomes(body.Rows, q); err != nil {
+		return err
+	}
 	if last != 0 {
 		body.Next = link("/events", f.pairs("before", last.String())...)
 	}
@@ -236,7 +265,7 @@ func (c *call) searchEvents(q ingest.EventQuery, text string) (found []patchbay.
 			return found, q.Before, "Looked through the payloads of " + count(seen, "event", "events") + ", the newest first.", nil
 		}
 	}
-	return found, 0, "", nil
+	return found, 0, "Looked through the payloads of all " + count(seen, "event", "events") + " that the other filters select.", nil
 }
 
 // needlesOf are the ways in which a text may stand in a payload: as it is, and as it is written in a string of JSON.
@@ -254,11 +283,61 @@ func holds(payload []byte, needles [][]byte) bool {
 	return slices.ContainsFunc(needles, func(n []byte) bool { return bytes.Contains(payload, n) })
 }
 
+// outcomes gives the rows their dots. It is one query, bounded: where many other events lie between those of a search, the
+// rest has none.
+func (c *call) outcomes(rows []eventRow, q ingest.EventQuery) error {
+	if c.o.Outcomes == nil || len(rows) == 0 {
+		return nil
+	}
+	of := make(map[patchbay.EventID]*eventRow, len(rows))
+	for i := range rows {
+		of[rows[i].ID] = &rows[i]
+	}
+	newest, oldest := rows[0].ID, rows[len(rows)-1].ID
+	f := deliver.Query{
+		Scope: q.Scope, Since: oldest.Time(), Before: patchbay.DeliveryAt(newest, outcomesShown), Limit: outcomesShown,
+	}
+	views, _, err := c.o.Outcomes.List(c.r.Context(), c.who, f)
+	if err != nil {
+		return err
+	}
+	counts := map[patchbay.EventID]map[string]int{}
+	for i := range views {
+		v := &views[i]
+		row := of[v.Event]
+		if row == nil {
+			continue
+		}
+		w := deliveryWords[v.State]
+		if len(row.Dots) < dotsShown {
+			row.Dots = append(row.Dots, dot{w[0]})
+		}
+		if counts[v.Event] == nil {
+			counts[v.Event] = map[string]int{}
+		}
+		counts[v.Event][strings.ToLower(w[1])]++
+	}
+	for id, n := range counts {
+		words := slices.Sorted(maps.Keys(n))
+		for i, w := range words {
+			words[i] = strconv.Itoa(n[w]) + " " + w
+		}
+		slices.Reverse(of[id].Dots) // deliveries come newest first
+		of[id].Sum = strings.Join(words, ", ")
+	}
+	return nil
+}
+
 // eventRow is how an event stands in a list.
 func (c *call) eventRow(e *patchbay.Event) eventRow {
-	row := eventRow{Event: *e, TypeTitle: e.Type}
+	row := eventRow{Event: *e, TypeTitle: e.Type, Title: e.Type}
 	if t := c.o.Catalog.Type(e.Type); t != nil {
-		row.TypeTitle = t.Title()
+		title, severity := t.Headline(e)
+		row.TypeTitle, row.Title = t.Title(), markup.Clip(title, 160)
+		row.Grave, row.GraveWord = graveWords[severity][0], graveWords[severity][1]
+	}
+	if row.Title != row.TypeTitle {
+		return row
 	}
 	var b bytes.Buffer
 	if len(e.Payload) <= maxShown && json.Compact(&b, e.Payload) == nil && b.Len() > 2 {

@@ -76,9 +76,11 @@ type Options struct {
 	// Connections are nil where accounts cannot be connected, Hooks where partners do not call.
 	Connections Connections
 	Hooks       Hooks
-	// Events are nil where nobody looks at them, Stream where lists do not follow what arrives.
-	Events Events
-	Stream Stream
+	// Events are nil where nobody looks at them, Outcomes where lists do not say what became of them, Stream where they do not
+	// follow what arrives.
+	Events   Events
+	Outcomes Outcomes
+	Stream   Stream
 	// Stats, Nodes and Jobs are nil where nobody counts, there is one process, or the database keeps no jobs.
 	Stats Stats
 	Nodes Nodes
