@@ -31,6 +31,7 @@ import (
 	"github.com/patchbay/patchbay/internal/lifecycle"
 	"github.com/patchbay/patchbay/internal/links"
 	"github.com/patchbay/patchbay/internal/obs"
+	"github.com/patchbay/patchbay/internal/oidc"
 	"github.com/patchbay/patchbay/internal/outbound"
 	"github.com/patchbay/patchbay/internal/sealing"
 	"github.com/patchbay/patchbay/internal/secret"
@@ -91,6 +92,8 @@ type App struct {
 	ingest   *ingest.Service
 	keys     *access.Keys
 	sessions *session.Service
+	// signOn is nil where operators sign in with keys alone.
+	signOn *oidc.Provider
 	// connections are accounts at partners, hooks what partners send.
 	connections *connect.Service
 	hooks       *inbound.Service
@@ -229,7 +232,9 @@ func (a *App) openServices(ctx context.Context) error {
 	if a.keys, err = access.NewKeys(ctx, a.store, a.store.NewID, a.o.Now); err != nil {
 		return err
 	}
-	a.openSessions(cell)
+	if err := a.openSessions(cell); err != nil {
+		return err
+	}
 	a.openHooks(configs)
 	a.openJobs(deliveries)
 	a.types = eventtypes.New(a.catalog, a.store)
@@ -255,9 +260,11 @@ func (a *App) openServices(ctx context.Context) error {
 
 // client makes the guarded way out.
 func (a *App) client() (*outbound.Client, error) {
-	o := outbound.Options{
-		Guard: outbound.Guard{AllowLoopback: a.config.Dev, Allow: a.config.EgressAllow}, Version: a.o.Version,
-	}
+	return a.guarded(outbound.Guard{AllowLoopback: a.config.Dev, Allow: a.config.EgressAllow})
+}
+
+func (a *App) guarded(guard outbound.Guard) (*outbound.Client, error) {
+	o := outbound.Options{Guard: guard, Version: a.o.Version}
 	if a.config.EgressProxy != "" {
 		proxy, err := outbound.ParseProxy(a.config.EgressProxy.Reveal())
 		if err != nil {

@@ -1,9 +1,13 @@
 package app
 
 import (
+	"context"
 	"net"
+	"net/netip"
 
 	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/oidc"
+	"github.com/patchbay/patchbay/internal/outbound"
 	"github.com/patchbay/patchbay/internal/session"
 )
 
@@ -21,8 +25,37 @@ func (a *App) publicURL() string {
 }
 
 // openSessions lets browsers in.
-func (a *App) openSessions(cell access.Cell) {
+func (a *App) openSessions(cell access.Cell) error {
 	a.sessions = session.New(session.Options{
 		Store: a.store, Keys: a.keys, PublicURL: a.publicURL(), Development: a.config.Dev, Framed: len(a.config.PortalFrames) > 0, Now: a.o.Now, Cell: cell,
+		Issuer: a.config.OIDCIssuer,
 	})
+	if !a.config.OIDC() {
+		return nil
+	}
+	client, err := a.guarded(outbound.Guard{AllowLoopback: true, Allow: privateNetworks()})
+	if err != nil {
+		return err
+	}
+	a.down.Push("connections to the sign-in provider", func(context.Context) error { return client.Close() })
+	o := oidc.Options{
+		Issuer: a.config.OIDCIssuer, ClientID: a.config.OIDCClientID, ClientSecret: a.config.OIDCClientSecret, Scopes: a.config.OIDCScopes,
+		Claim: a.config.OIDCClaim, Redirect: a.publicURL() + "/sign-in/callback", HTTP: client, Flows: a.store, Log: a.log, Now: a.o.Now,
+	}
+	for _, r := range a.config.OIDCRoles {
+		o.Rules = append(o.Rules, oidc.Rule{Value: r.Value, Role: access.Role(r.Role), Scope: r.Scope})
+	}
+	a.signOn = oidc.New(o)
+	return nil
+}
+
+// privateNetworks are where an organisation's own provider may be. Links must not send there unless they are allowed to, because
+// customers write their addresses; the provider's address is the operator's own configuration. What clouds tell machines about
+// themselves (169.254.0.0/16) stays closed.
+func privateNetworks() []netip.Prefix {
+	var out []netip.Prefix
+	for _, network := range []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"} { // RFC 1918, 6598, 4193
+		out = append(out, netip.MustParsePrefix(network))
+	}
+	return out
 }

@@ -16,6 +16,9 @@ func (a *App) pages() (*web.Site, error) {
 		FrameAncestors: a.config.PortalFrames, Secure: strings.HasPrefix(a.publicURL(), "https://"), Log: a.log, Now: a.o.Now,
 		Stats: a.stats, Nodes: a.nodes(), Sealer: a.sealer,
 	}
+	if a.signOn != nil {
+		o.SignOn, o.SignOnName = a.signOn, a.config.OIDCName
+	}
 	if a.jobs != nil {
 		o.Jobs = a.jobs
 	}

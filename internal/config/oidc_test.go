@@ -70,7 +70,9 @@ func TestCheckOIDC(t *testing.T) {
 		"no openid":        {func(c *Config) { c.OIDCScopes = []string{"email"} }, "openid must be among them"},
 		"a bad scope":      {func(c *Config) { c.OIDCScopes = []string{"openid", `a"b`} }, "is not a scope"},
 		"a long name":      {func(c *Config) { c.OIDCName = strings.Repeat("x", 41) }, "oidc-name: must be one line"},
-		"everybody":        {func(c *Config) { c.OIDCIssuer, c.OIDCRoles = google, OIDCRoles{{"*", "viewer", patchbay.Scope("acme")}} }, "everybody in who has a Google account"},
+		"everybody": {func(c *Config) {
+			c.OIDCIssuer, c.OIDCRoles = google, OIDCRoles{{"*", "viewer", patchbay.Scope("acme")}}
+		}, "everybody in who has a Google account"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := whole(tc.change).Validate()

@@ -109,7 +109,7 @@ func (p *Provider) Begin(ctx context.Context, back string) (*Start, error) {
 	config := p.config(d)
 	return &Start{
 		Cookie: t.cookie,
-		URL: config.AuthCodeURL(t.derive("state"), oauth2.S256ChallengeOption(t.derive("verifier")), oauth2.SetAuthURLParam("nonce", t.derive("nonce"))),
+		URL:    config.AuthCodeURL(t.derive("state"), oauth2.S256ChallengeOption(t.derive("verifier")), oauth2.SetAuthURLParam("nonce", t.derive("nonce"))),
 	}, nil
 }
 

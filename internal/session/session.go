@@ -1,5 +1,5 @@
-// Package session lets browsers in: operators, who sign in with an API key, and portals, which are a customer's own pages
-// for one scope and one user of the host product. A session is a random cookie of which only the hash is kept, so sessions
+// Package session lets browsers in: operators, who sign in with an API key or by an OpenID provider, and portals, which are a
+// customer's own pages for one scope and one user of the host product. A session is a random cookie of which only the hash is kept, so sessions
 // survive restarts and can be ended at any time.
 //
 // What a session may do is an access.Caller like any other's: services ask it, whoever shows their pages.
@@ -43,6 +43,8 @@ type Keys interface {
 	Lookup(token string) (*access.Caller, error)
 	// ByID returns who calls with the key; false when it was deleted or has expired.
 	ByID(id patchbay.KeyID) (*access.Caller, bool)
+	// NameOf returns what people call the key.
+	NameOf(id patchbay.KeyID) string
 }
 
 // Options configure a Service.
@@ -54,6 +56,8 @@ type Options struct {
 	Keys Keys
 	// PublicURL is where the installation is reached, without a slash at its end.
 	PublicURL string
+	// Issuer is the OpenID provider that vouches for operators; "" when there is none. Sessions of another one are over.
+	Issuer string
 	// Development lets everybody on this machine in without signing in.
 	Development bool
 	// Framed says that portals may stand in a frame of another site's page, whose cookies need permission for that.
@@ -69,6 +73,9 @@ type View struct {
 	Portal bool
 	Scope  patchbay.Scope
 	User   string
+	// Name is what people know whoever has signed in by, Role what they may do, in a word; "" of portals.
+	Name string
+	Role access.Role
 	// Return is the host product's page to go back to.
 	Return    string
 	ExpiresAt time.Time
@@ -98,7 +105,7 @@ func (s *Service) Caller(r *http.Request) (*access.Caller, *View, error) {
 		}
 	}
 	if s.o.Development {
-		return developer, &View{User: "developer"}, nil
+		return developer, &View{User: "developer", Name: "Development mode", Role: access.RoleAdmin}, nil
 	}
 	return nil, nil, errNobody
 }
@@ -125,7 +132,7 @@ func (s *Service) of(r *http.Request, k kind) (*access.Caller, *View, error) {
 		return nil, nil, nil
 	}
 	permissions, ok := s.permissions(found)
-	if !ok {
+	if !ok || !s.vouched(found) {
 		return nil, nil, nil
 	}
 	if gone, err := s.orphaned(r.Context(), found); err != nil || gone {
@@ -136,6 +143,12 @@ func (s *Service) of(r *http.Request, k kind) (*access.Caller, *View, error) {
 		User: found.User, OwnerScope: found.OwnerScope,
 	}
 	v := &View{ID: found.ID, Portal: found.Portal, Scope: found.Scope, User: found.User, Return: found.Return, ExpiresAt: found.ExpiresAt}
+	if !found.Portal {
+		v.Name, v.Role = s.nameOf(found), roleOf(permissions)
+		if found.Key == 0 {
+			c.Name = found.User // a person's own, also for what is remembered of their calls
+		}
+	}
 	return c, v, nil
 }
 
@@ -167,15 +180,7 @@ func (s *Service) SignIn(w http.ResponseWriter, r *http.Request, key patchbay.Se
 	if !c.May(access.Read) {
 		return patchbay.Errorf(patchbay.CodeForbidden, "this API key may not read, so there is nothing that it could show: sign in with one that has the permission read, manage or admin")
 	}
-	value, err := s.begin(r.Context(), &store.Session{
-		Scope: c.Scope, Permissions: names(c.Permissions), Key: c.Key, User: c.Name, ExpiresAt: s.o.Now().Add(operatorLasts),
-	})
-	if err != nil {
-		return err
-	}
-	s.set(w, operator, value, operatorLasts)
-	s.clear(w, portal)
-	return nil
+	return s.beginOperator(w, r, &store.Session{Scope: c.Scope, Permissions: names(c.Permissions), Key: c.Key, User: c.Name, Via: ViaKey})
 }
 
 // begin stores a session that needs no claim, and returns its cookie.
