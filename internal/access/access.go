@@ -76,6 +76,8 @@ type Caller struct {
 	Key patchbay.KeyID
 	// Name tells callers apart where there is no key: "signature", "development".
 	Name string
+	// Known is what people know the caller by: what the key is called, or who has signed in.
+	Known string
 	// Session is the browser session; zero for programs. Portal says that it is a customer's: of what lies above its scope
 	// it sees only what is marked visible.
 	Session patchbay.SessionID

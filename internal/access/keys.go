@@ -109,7 +109,7 @@ func newKey(k *store.Key) *key {
 	for i, p := range k.Permissions {
 		permissions[i] = Permission(p)
 	}
-	return &key{Key: *k, caller: Caller{Scope: k.Scope, Permissions: permissions, Key: k.ID}}
+	return &key{Key: *k, caller: Caller{Scope: k.Scope, Permissions: permissions, Key: k.ID, Known: cmp.Or(k.Name, "key …"+k.Hint)}}
 }
 
 // Lookup returns who calls with the token. An unknown or expired one is an unauthorized error.
@@ -168,7 +168,7 @@ func (k *Keys) Create(ctx context.Context, c *Caller, in KeyInput) (*KeyView, er
 	case !in.ExpiresAt.IsZero() && !in.ExpiresAt.After(now):
 		return nil, patchbay.Invalid("expires_at", "lies in the past")
 	}
-	return k.add(ctx, &store.Key{ID: patchbay.KeyID(k.newID(1)), Name: name, Scope: scope, Permissions: permissions, CreatedAt: now, ExpiresAt: in.ExpiresAt.UTC()})
+	return k.add(ctx, c, &store.Key{ID: patchbay.KeyID(k.newID(1)), Name: name, Scope: scope, Permissions: permissions, CreatedAt: now, ExpiresAt: in.ExpiresAt.UTC()})
 }
 
 // parsePermissions checks the names, drops repetitions and brings them into the usual order.
@@ -191,7 +191,7 @@ func parsePermissions(names []string) ([]string, error) {
 }
 
 // add gives the key a token, stores it and makes it known.
-func (k *Keys) add(ctx context.Context, rec *store.Key) (*KeyView, error) {
+func (k *Keys) add(ctx context.Context, c *Caller, rec *store.Key) (*KeyView, error) {
 	var random [32]byte
 	_, _ = rand.Read(random[:]) // it never fails: without randomness the process ends
 	token := TokenPrefix + tokenEncoding.EncodeToString(random[:])
@@ -200,10 +200,10 @@ func (k *Keys) add(ctx context.Context, rec *store.Key) (*KeyView, error) {
 
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := k.store.SaveKey(ctx, rec); err != nil {
+	added := newKey(rec)
+	if err := k.store.SaveKey(Audited(ctx, c, added.change("key.created", Compare(nil, added.audited()))), rec); err != nil {
 		return nil, patchbay.Internal("saving the API key", err)
 	}
-	added := newKey(rec)
 	byHash := maps.Clone(*k.byHash.Load())
 	byHash[rec.Hash] = added
 	k.byHash.Store(&byHash)
@@ -259,7 +259,7 @@ func (k *Keys) Delete(ctx context.Context, c *Caller, id patchbay.KeyID) error {
 	case id == c.Key:
 		return patchbay.Errorf(patchbay.CodeConflict, "this is the key that you are calling with: use another one to delete it")
 	}
-	if err := k.store.DeleteKey(ctx, id); err != nil && !errors.Is(err, store.ErrNotFound) {
+	if err := k.store.DeleteKey(Audited(ctx, c, e.change("key.deleted", nil)), id); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return patchbay.Internal("deleting the API key", err)
 	}
 	byHash := maps.Clone(*k.byHash.Load())
@@ -291,7 +291,7 @@ func (k *Keys) EnsureAdmin(ctx context.Context) (token string, created bool, err
 	if k.hasAdmin() {
 		return "", false, nil
 	}
-	v, err := k.add(ctx, &store.Key{ID: firstAdmin, Name: "first administrator", Permissions: []string{string(Admin)}, CreatedAt: k.now().UTC().Truncate(time.Millisecond)})
+	v, err := k.add(ctx, nil, &store.Key{ID: firstAdmin, Name: "first administrator", Permissions: []string{string(Admin)}, CreatedAt: k.now().UTC().Truncate(time.Millisecond)})
 	if errors.Is(err, store.ErrConflict) { // another node was faster
 		return "", false, k.Refresh(ctx)
 	}
@@ -310,6 +310,20 @@ func (k *Keys) hasAdmin() bool {
 		}
 	}
 	return false
+}
+
+// change is what is written down about the key.
+func (e *key) change(action string, fields []Field) Change {
+	return Change{Action: action, Object: e.ID.String(), Title: e.Name, Scope: e.Scope, Fields: fields}
+}
+
+// audited is what is written down of a new key.
+func (e *key) audited() any {
+	v := e.view()
+	return struct {
+		Permissions []Permission `json:"permissions"`
+		ExpiresAt   *time.Time   `json:"expires_at"`
+	}{v.Permissions, v.ExpiresAt}
 }
 
 func (e *key) view() KeyView {

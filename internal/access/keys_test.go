@@ -101,7 +101,7 @@ func TestAKeyWorksFromItsAnswerOnAndAfterARestart(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		want := &Caller{Scope: "acme", Permissions: []Permission{Publish, Read}, Key: v.ID}
+		want := &Caller{Scope: "acme", Permissions: []Permission{Publish, Read}, Key: v.ID, Known: "CI"}
 		if diff := cmp.Diff(want, c); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}

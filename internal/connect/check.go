@@ -123,10 +123,11 @@ func (s *Service) amend(ctx context.Context, con *patchbay.Connection, change fu
 			s.put(now, &now.Credentials)
 			return now, nil
 		}
+		before := *now
 		now.Revision++
 		now.CheckedAt = s.now().UTC().Truncate(time.Millisecond)
 		change(now)
-		err = s.o.Store.SaveConnection(ctx, now)
+		err = s.o.Store.SaveConnection(expired(ctx, &before, now), now)
 		if errors.Is(err, store.ErrConflict) && tries < keepTries {
 			continue
 		}

@@ -49,7 +49,7 @@ func (s *Service) Delete(ctx context.Context, c *access.Caller, id patchbay.Conn
 	out := s.revoke(ctx, con)
 	s.change.Lock()
 	defer s.change.Unlock()
-	switch err := s.o.Store.DeleteConnection(ctx, id); {
+	switch err := s.o.Store.DeleteConnection(access.Audited(ctx, c, changeOf("connection.deleted", con)), id); {
 	case errors.Is(err, store.ErrNotFound):
 		s.forget(id)
 		return nil, notFound(id)

@@ -221,10 +221,11 @@ func (s *Service) Update(ctx context.Context, c *access.Caller, id patchbay.Conn
 		case ifMatch != "" && ifMatch != version(con.UpdatedAt):
 			return nil, patchbay.Errorf(patchbay.CodeConflict, "the connection was changed since it was read: read it again")
 		}
+		before := *con
 		if err := s.edit(c, con, in, clear); err != nil {
 			return nil, err
 		}
-		err = s.o.Store.SaveConnection(ctx, con)
+		err = s.o.Store.SaveConnection(access.Audited(ctx, c, changeOf("connection.updated", con, compared(&before, con)...)), con)
 		if errors.Is(err, store.ErrConflict) && tries < keepTries {
 			continue // a refresh in this moment
 		}

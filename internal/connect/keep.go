@@ -38,7 +38,7 @@ func (s *Service) keep(ctx context.Context, c *access.Caller, p *partner, f *flo
 	}}
 	m.named.ownerScope = c.OwnerScope != nil && f.Reconnect == 0
 	m.take(id)
-	return s.store(ctx, p, &m)
+	return s.store(ctx, c, p, &m)
 }
 
 // take takes over whose account it is.
@@ -65,7 +65,7 @@ func merged(a, b map[string]patchbay.Secret) map[string]patchbay.Secret {
 
 // store makes a new connection, or renews the one of the same account, scope and owner. Another account never takes the
 // place of one.
-func (s *Service) store(ctx context.Context, p *partner, m *made) (con *patchbay.Connection, created bool, err error) {
+func (s *Service) store(ctx context.Context, c *access.Caller, p *partner, m *made) (con *patchbay.Connection, created bool, err error) {
 	raw, err := store.EncodeCredentials(&m.Credentials)
 	if err != nil {
 		return nil, false, patchbay.Internal("keeping credentials", err)
@@ -85,7 +85,7 @@ func (s *Service) store(ctx context.Context, p *partner, m *made) (con *patchbay
 			return nil, false, err
 		}
 		next := s.next(before, m)
-		err = s.o.Store.SaveConnection(ctx, next)
+		err = s.o.Store.SaveConnection(access.Audited(ctx, c, connectedChange(before, next)), next)
 		if errors.Is(err, store.ErrConflict) && tries < keepTries {
 			continue // it was changed elsewhere in this moment
 		}
@@ -212,7 +212,7 @@ func (s *Service) Create(ctx context.Context, c *access.Caller, in Input) (v *Vi
 	if m.Data, err = joined(data, id.Data); err != nil {
 		return nil, false, patchbay.Internal("keeping what is known of an account", err)
 	}
-	con, created, err := s.store(ctx, p, &m)
+	con, created, err := s.store(ctx, c, p, &m)
 	if err != nil {
 		return nil, false, err
 	}

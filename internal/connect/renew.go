@@ -186,7 +186,7 @@ func (s *Service) refresh(ctx context.Context, fence int64, con *patchbay.Connec
 		next.State, next.StateReason = patchbay.ConnectionDegraded, sentence(fmt.Sprintf("the credentials could not be renewed: %v", err))
 		s.failed(con.ID, failed)
 	}
-	saved, saveErr := s.saveRefreshed(ctx, fence, &next)
+	saved, saveErr := s.saveRefreshed(expired(ctx, con, &next), fence, &next)
 	switch {
 	case saveErr != nil:
 		return nil, saveErr

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/access"
 	"github.com/patchbay/patchbay/internal/store"
 )
 
@@ -243,16 +244,23 @@ func (e *Engine) announceCancelled(ctx context.Context, d *patchbay.Delivery) er
 // recordCancelled has the store cancel a delivery, and calls release once it has. That is on the store's goroutine, so
 // release must not call the store.
 func (e *Engine) recordCancelled(ctx context.Context, d *patchbay.Delivery, release func()) error {
+	entry, written := store.AuditOf(ctx)
 	e.o.Store.Record([]store.Outcome{{
 		Delivery: d.ID, Event: d.Event, Link: d.Link, State: patchbay.DeliveryCancelled, WasQueued: true,
-		Attempt: patchbay.Attempt{At: e.o.Now(), Error: byHandReason},
+		Attempt: patchbay.Attempt{At: e.o.Now(), Error: byHandReason}, Audit: entry,
 	}}, release)
+	written() // with the result, by the store's own goroutine: nobody writes it again
 	ctx, stop := context.WithTimeout(ctx, gripPatience)
 	defer stop()
 	if err := e.o.Store.Flush(ctx); err != nil {
 		return storeError("cancelling a delivery", err)
 	}
 	return nil
+}
+
+// byHand is what is written down about a delivery.
+func byHand(action string, d *patchbay.Delivery) access.Change {
+	return access.Change{Action: action, Object: d.ID.String(), Title: d.EventType, Scope: d.Scope}
 }
 
 // drop takes an item out of the lane's memory.

@@ -136,7 +136,7 @@ func (s *Service) Retry(ctx context.Context, c *access.Caller, id patchbay.Deliv
 	if !s.sees(ctx, c, d) {
 		return nil, errNotYours
 	}
-	if err := s.e.retry(ctx, d); err != nil {
+	if err := s.e.retry(access.Audited(ctx, c, byHand("delivery.retried", d)), d); err != nil {
 		return nil, err
 	}
 	return s.Get(ctx, c, id)
@@ -155,7 +155,7 @@ func (s *Service) Cancel(ctx context.Context, c *access.Caller, id patchbay.Deli
 		return nil, patchbay.Errorf(patchbay.CodeConflict, "the delivery has already ended: it is %s", d.State)
 	}
 	if d.State != patchbay.DeliveryCancelled {
-		if err := s.e.cancelDelivery(ctx, d); err != nil {
+		if err := s.e.cancelDelivery(access.Audited(ctx, c, byHand("delivery.cancelled", d)), d); err != nil {
 			return nil, err
 		}
 	}

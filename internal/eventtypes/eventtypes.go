@@ -41,10 +41,19 @@ func (s *Service) Put(ctx context.Context, c *access.Caller, t patchbay.EventTyp
 		return false, err
 	}
 	t.Origin = catalog.OriginAPI
-	if err := s.store.PutType(ctx, &t); err != nil {
+	if err := s.store.PutType(access.Audited(ctx, c, changed(before, &t)), &t); err != nil {
 		return false, s.undo(t.Key, before, storeError("saving the event type", err))
 	}
 	return !replaced, nil
+}
+
+// changed is what is written down of a type that was put. before is nil for a new one.
+func changed(before, t *patchbay.EventType) access.Change {
+	x := access.Change{Action: "event_type.updated", Object: t.Key, Title: t.Title, Fields: access.Compare(before, t, "key", "origin")}
+	if before == nil {
+		x.Action = "event_type.created"
+	}
+	return x
 }
 
 // Delete removes a type that was added through the API. Events of it that were accepted stay what they are.
@@ -56,12 +65,13 @@ func (s *Service) Delete(ctx context.Context, c *access.Caller, key string) erro
 	defer s.mu.Unlock()
 	t := s.catalog.Type(key)
 	if t == nil || t.Key() != key {
-		return s.forget(ctx, key)
+		return s.forget(access.Audited(ctx, c, access.Change{Action: "event_type.deleted", Object: key, Title: key}), key)
 	}
 	if err := s.catalog.Remove(key); err != nil {
 		return err
 	}
-	if err := s.store.DeleteType(ctx, key); err != nil && !errors.Is(err, store.ErrNotFound) {
+	gone := access.Change{Action: "event_type.deleted", Object: key, Title: t.Spec().Title}
+	if err := s.store.DeleteType(access.Audited(ctx, c, gone), key); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return s.undo(key, t.Spec(), storeError("deleting the event type", err))
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -105,7 +106,11 @@ func (s *Service) Replay(ctx context.Context, c *access.Caller, id patchbay.Hook
 		return nil, patchbay.Errorf(patchbay.CodeConflict, "the hook %s is being read at this moment", id)
 	}
 	h.Reads = 0
-	again := s.read(ctx, h)
+	again := s.read(ctx, h, func(ctx context.Context) context.Context {
+		return access.Audited(ctx, c, access.Change{
+			Action: "hook.replayed", Object: id.String(), Title: strings.TrimSpace(h.Integration + " " + h.Type), Scope: h.Scope,
+		})
+	})
 	s.end(id, again)
 	if h, err = s.visible(ctx, c, access.Manage, id); err != nil {
 		return nil, err

@@ -150,7 +150,7 @@ func (s *Service) reader(ctx context.Context, shard *shard) {
 			if ctx.Err() != nil {
 				return
 			}
-			s.end(h.ID, s.read(ctx, h))
+			s.end(h.ID, s.read(ctx, h, nil))
 		}
 	}
 }

@@ -41,20 +41,24 @@ type outcome struct {
 }
 
 // read reads a call and notes what came of it. It returns until when the call must wait when it must be read again.
-func (s *Service) read(ctx context.Context, h *store.Hook) (again time.Time) {
+func (s *Service) read(ctx context.Context, h *store.Hook, by func(context.Context) context.Context) (again time.Time) {
 	reading := context.WithoutCancel(ctx) // what has begun is finished: see Stop
+	finishing := reading
+	if by != nil { // somebody wants it to be read again, which is written down
+		finishing = by(reading)
+	}
 	h.Reads++
 	out := s.understand(reading, h)
 	if out.later != nil {
 		if h.Reads < readsMost {
 			h.Reason = limit("It will be read again: " + out.later.Error())
-			s.finish(reading, h)
+			s.finish(finishing, h)
 			return s.now().Add(max(pause(h.Reads), out.wait))
 		}
 		out.state, out.reasons = patchbay.HookFailed, append(out.reasons, out.later.Error())
 	}
 	h.State, h.Reason, h.Links, h.Events = out.state, limit(strings.Join(out.reasons, " ")), out.links, out.events
-	if !s.finish(reading, h) {
+	if !s.finish(finishing, h) {
 		h.State = patchbay.HookPending
 		return s.now().Add(pause(h.Reads))
 	}

@@ -319,7 +319,7 @@ func TestTriesEnd(t *testing.T) {
 	}
 	total := time.Duration(0)
 	for range readsMost - 1 {
-		again := r.service.read(t.Context(), h)
+		again := r.service.read(t.Context(), h, nil)
 		if again.IsZero() || h.State != patchbay.HookPending {
 			t.Fatalf("read %d times: %s, again at %s", h.Reads, h.State, again)
 		}
@@ -328,7 +328,7 @@ func TestTriesEnd(t *testing.T) {
 	if total < 3*time.Hour || total > 6*time.Hour {
 		t.Errorf("the tries are spread over %s", total)
 	}
-	if again := r.service.read(t.Context(), h); !again.IsZero() || h.State != patchbay.HookFailed {
+	if again := r.service.read(t.Context(), h, nil); !again.IsZero() || h.State != patchbay.HookFailed {
 		t.Fatalf("it ends %s", h.State)
 	}
 }
@@ -349,7 +349,7 @@ func TestKilledBeforeReading(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.set(nil, store.ErrUnavailable)
-	if again := r.service.read(t.Context(), h); again.IsZero() || len(r.brought()) != 1 {
+	if again := r.service.read(t.Context(), h, nil); again.IsZero() || len(r.brought()) != 1 {
 		t.Fatal("what could not be noted is not read again")
 	}
 	b.set(nil, nil)

@@ -129,7 +129,11 @@ func (s *Service) Replay(ctx context.Context, c *access.Caller, id patchbay.Even
 	again := record.Event
 	again.Origin = record.Subject()
 	again.ReceivedAt = s.now().UTC().Truncate(time.Millisecond)
-	if _, _, err := s.commit(ctx, &again, t, nil); err != nil {
+	links, missed := s.match(&again, t)
+	a := s.o.Engine.Admit(&again, links, s.newID)
+	a.Missed = a.Missed || missed
+	a.Audit = access.AuditEntry(ctx, c, access.Change{Action: "event.replayed", Object: again.Origin.String(), Title: record.Type, Scope: record.Scope})
+	if _, _, err := s.put(ctx, &again, a); err != nil {
 		return nil, err
 	}
 	return s.Event(ctx, c, again.Origin)

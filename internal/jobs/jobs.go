@@ -235,7 +235,7 @@ func (s *Service) create(ctx context.Context, c *access.Caller, w *work) (*View,
 		ID: patchbay.JobID(id), Action: w.action, Filter: w.filter.raw(), Scope: w.scope, By: c.ID(), State: store.JobPending,
 		Cursor: w.cursor.String(), Total: total, CreatedAt: now, UpdatedAt: now,
 	}
-	if err := s.o.Store.CreateJob(ctx, j); err != nil {
+	if err := s.o.Store.CreateJob(access.Audited(ctx, c, w.change(j)), j); err != nil {
 		return nil, storeError("storing the job", err)
 	}
 	if j.Action == Erase {
@@ -248,6 +248,26 @@ func (s *Service) create(ctx context.Context, c *access.Caller, w *work) (*View,
 	default:
 	}
 	return s.view(c, j), nil
+}
+
+// change is what is written down of a new job. Of an erasure it does not say what is erased.
+func (w *work) change(j *store.Job) access.Change {
+	filter := w.filter
+	x := access.Change{Action: "job.created", Object: j.ID.String(), Title: j.Action, Scope: j.Scope}
+	switch {
+	case j.Action == Erase && filter.Tenant != "":
+		x.Action, x.Scope = "tenant.erased", "" // what is of the tenant goes with it
+	case j.Action == Erase:
+		x.Action = "payloads.erased"
+	}
+	if j.Action == Erase {
+		filter = filter.tomb()
+	}
+	if filter.Scope != "" {
+		x.Scope = filter.Scope
+	}
+	x.Fields = access.Compare(nil, filter)
+	return x
 }
 
 // Get returns a job.
@@ -298,7 +318,11 @@ func (s *Service) Cancel(ctx context.Context, c *access.Caller, id patchbay.JobI
 			return nil, err
 		}
 	}
-	if err := s.o.Store.CancelJob(ctx, id, s.o.Now()); errors.Is(err, store.ErrConflict) {
+	cancelling := ctx
+	if j.State != store.JobCancelled && !j.Cancelling {
+		cancelling = access.Audited(ctx, c, access.Change{Action: "job.cancelled", Object: id.String(), Title: j.Action, Scope: j.Scope})
+	}
+	if err := s.o.Store.CancelJob(cancelling, id, s.o.Now()); errors.Is(err, store.ErrConflict) {
 		return nil, patchbay.Errorf(patchbay.CodeConflict, "the job has already ended: it is %s", j.State)
 	} else if err != nil {
 		return nil, storeError("cancelling the job", err)

@@ -220,13 +220,13 @@ func (s *Service) settleNew(ctx context.Context, r *side) error {
 	defer s.change.Unlock()
 	var err error
 	if r.made != nil { // something is there, and is taken down first
-		_, err = s.editLocked(ctx, keeper, id, 0, func(l *patchbay.Link, _ *integration.Definition) (map[string]string, error) {
+		_, err = s.editLocked(s.takenBack(ctx, "link.deleted", r), keeper, id, 0, func(l *patchbay.Link, _ *integration.Definition) (map[string]string, error) {
 			s.keepMade(l, r)
 			l.State, l.StateReason, l.UpdatedAt = patchbay.LinkDetaching, r.res.Error, s.now().UTC().Truncate(time.Millisecond)
 			return nil, nil
 		})
 	} else {
-		err = s.remove(ctx, id)
+		err = s.remove(s.takenBack(ctx, "link.deleted", r), id)
 	}
 	if err != nil && patchbay.CodeOf(err) != patchbay.CodeNotFound {
 		return err
@@ -240,7 +240,7 @@ func (s *Service) settleChange(ctx context.Context, r *side, before *patchbay.Li
 	if !r.refused() {
 		return s.settle(ctx, r)
 	}
-	_, err := s.edit(ctx, keeper, r.asked.ID, 0, func(l *patchbay.Link, _ *integration.Definition) (map[string]string, error) {
+	_, err := s.edit(s.takenBack(ctx, "link.restored", r), keeper, r.asked.ID, 0, func(l *patchbay.Link, _ *integration.Definition) (map[string]string, error) {
 		if !l.UpdatedAt.Equal(r.asked.UpdatedAt) || l.State == patchbay.LinkDetaching {
 			return nil, errUnchanged
 		}

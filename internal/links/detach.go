@@ -25,7 +25,7 @@ func (s *Service) Delete(ctx context.Context, c *access.Caller, id patchbay.Link
 	case l.State == patchbay.LinkDetaching:
 		return nil
 	case !left(l, compiled):
-		return s.remove(ctx, id)
+		return s.remove(s.removed(ctx, c, l, compiled), id)
 	}
 	_, err = s.editLocked(ctx, c, id, 0, func(l *patchbay.Link, _ *integration.Definition) (map[string]string, error) {
 		l.State, l.StateReason = patchbay.LinkDetaching, ""

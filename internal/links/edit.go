@@ -146,7 +146,7 @@ func (s *Service) editOnce(ctx context.Context, c *access.Caller, id patchbay.Li
 	if c != keeper {
 		outdate(current, &next, compiled)
 	}
-	if err := s.save(ctx, &next, compiled); err != nil {
+	if err := s.save(s.changed(ctx, c, current, &next, compiled), &next, compiled); err != nil {
 		return nil, err
 	}
 	return s.after(c, &next, compiled, made), nil

@@ -43,7 +43,7 @@ func (s *Service) OptOut(ctx context.Context, c *access.Caller, id patchbay.Link
 	if err != nil {
 		return nil, err
 	}
-	if err := s.save(ctx, out, compiled); err != nil {
+	if err := s.save(s.created(ctx, c, out, compiled), out, compiled); err != nil {
 		return nil, err
 	}
 	return s.view(c, out, compiled), nil

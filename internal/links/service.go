@@ -258,7 +258,7 @@ func (s *Service) Create(ctx context.Context, c *access.Caller, in Input) (*View
 	if linker, ok := i.(integration.Linker); ok && linker.Attaches(compiled.settings) {
 		l.State, compiled.route.State = patchbay.LinkAttaching, patchbay.LinkAttaching
 	}
-	if err := s.saveNew(ctx, l, compiled); err != nil {
+	if err := s.saveNew(s.created(ctx, c, l, compiled), l, compiled); err != nil {
 		return nil, err
 	}
 	settle := func(r *side) error { return s.settleNew(context.WithoutCancel(ctx), r) }

@@ -117,7 +117,7 @@ func (s *Service) Rotate(ctx context.Context, c *access.Caller) (*jobs.View, err
 		return nil, stored("reading what is sealed", err)
 	}
 	if done == s.o.Wrapper.Current() || s.o.Ring == nil && s.newer() {
-		if err := s.turn(ctx); err != nil {
+		if err := s.turn(ctx, c); err != nil {
 			return nil, err
 		}
 	}
@@ -133,7 +133,7 @@ func (s *Service) newer() bool {
 }
 
 // turn makes another key current.
-func (s *Service) turn(ctx context.Context) error {
+func (s *Service) turn(ctx context.Context, c *access.Caller) error {
 	s.mu.Lock()
 	known := s.known
 	s.mu.Unlock()
@@ -153,7 +153,8 @@ func (s *Service) turn(ctx context.Context) error {
 	text, err := s.newCanary(ctx)
 	if err == nil {
 		var now string
-		if now, err = s.o.Store.SwapMeta(ctx, MetaCanary, known, text); err == nil && now != text {
+		x := access.Change{Action: "secrets.rotated", Object: next.ID, Title: next.ID, Fields: []access.Field{{Name: "key", From: before, To: next.ID}}}
+		if now, err = s.o.Store.SwapMeta(access.Audited(ctx, c, x), MetaCanary, known, text); err == nil && now != text {
 			err = patchbay.Errorf(patchbay.CodeConflict, "another key was made current at the same time: look at them with \"patchbay secrets\"")
 		}
 	}

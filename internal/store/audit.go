@@ -58,9 +58,6 @@ type Audit interface {
 	PruneAudit(ctx context.Context, before time.Time, limit int) (more bool, err error)
 }
 
-// AuditErased is the action of entries that say that a tenant was erased. They alone of a tenant's entries outlive that.
-const AuditErased = "tenant.erased"
-
 // auditWord is the longest word, in bytes: the longest scope is shorter, and what databases can index is longer.
 const auditWord = 1200
 

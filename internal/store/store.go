@@ -74,6 +74,8 @@ type Acceptance struct {
 	Missed bool
 	// Idempotency, when not nil, is remembered with the event.
 	Idempotency *Idempotency
+	// Audit, when not nil, is written with the event, which then has no Idempotency: somebody has sent it again by hand.
+	Audit *AuditEntry
 }
 
 // Idempotency is a remembered key of a caller.
@@ -223,6 +225,8 @@ type Outcome struct {
 	WasQueued bool
 	// Thread, when not nil, is remembered for the next delivery of the link's thread.
 	Thread *ThreadUpdate
+	// Audit, when not nil, is written with it: somebody has decided so by hand.
+	Audit *AuditEntry
 }
 
 // ThreadUpdate is a thread's new reference. It is ignored when a newer event has been delivered in the thread.

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/store"
@@ -69,6 +72,24 @@ func auditWords(words []string) [][]byte {
 func (s *Store) insertAudit(ctx context.Context, tx pgx.Tx, e *store.AuditEntry) error {
 	_, err := tx.Exec(ctx, sqlInsertAudit, append(auditValues(s.ids.Take(1), e), auditWords(e.Words()))...)
 	return err
+}
+
+// queueAudit adds the statements for an entry to what a writer sends. They are few, so they are not prepared.
+func queueAudit(q *pgconn.Batch, id int64, e *store.AuditEntry) {
+	text := func(s string) []byte { return []byte(s) }
+	var changes []byte
+	if len(e.Changes) > 0 {
+		changes = e.Changes
+	}
+	own := strconv.AppendInt(nil, id, 10)
+	const asText, asBytes = pgtype.TextFormatCode, pgtype.BinaryFormatCode
+	q.ExecParams("INSERT INTO audit ("+auditColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)", [][]byte{
+		own, text(string(e.Scope)), text(e.Action), text(e.Object), text(e.Title), text(e.ActorKind), text(e.Actor), text(e.ActorName), text(e.Via),
+		text(e.Address), text(e.Agent), changes,
+	}, nil, []int16{asText, asText, asText, asBytes, asBytes, asText, asBytes, asBytes, asBytes, asBytes, asBytes, asText}, nil)
+	for _, w := range e.Words() {
+		q.ExecParams("INSERT INTO audit_word (word, id) VALUES ($1, $2)", [][]byte{text(w), own}, nil, []int16{asBytes, asText}, nil)
+	}
 }
 
 // WriteAudit adds an entry; see store.Audit.
@@ -142,11 +163,10 @@ func deleteAudit(ctx context.Context, tx pgx.Tx, rows pgx.Rows) (int, error) {
 	return len(gone), err
 }
 
-// removeAudit deletes a step of a tenant's entries, and reports whether there may be more. Those that say that it was erased
-// stay.
+// removeAudit deletes a step of a tenant's entries, and reports whether there may be more.
 func removeAudit(ctx context.Context, tx pgx.Tx, tenant string) (more bool, err error) {
 	f := store.AuditFilter{Within: patchbay.Scope(tenant)}
-	rows, err := tx.Query(ctx, sqlAuditByWord+" AND action <> $5 ORDER BY w.id DESC LIMIT $3", 0, int64(math.MaxInt64), pruneRows, []byte(f.Words()[0]), store.AuditErased)
+	rows, err := tx.Query(ctx, sqlAuditByWord+" ORDER BY w.id DESC LIMIT $3", 0, int64(math.MaxInt64), pruneRows, []byte(f.Words()[0]))
 	if err != nil {
 		return false, err
 	}

@@ -33,6 +33,7 @@ type batch struct {
 	last      map[patchbay.DeliveryID]int // what comes of a delivery's place: an index in placed, or -1
 	placed    []place
 	latest    map[threadKey]update
+	audits    []*store.AuditEntry
 	room      []byte
 	params    [][]byte
 }
@@ -88,7 +89,7 @@ func (b *batch) reset() {
 
 // encode makes the parameters of the statements.
 func (b *batch) encode(newID func() int64) {
-	b.fresh = b.fresh[:0]
+	b.fresh, b.audits = b.fresh[:0], b.audits[:0]
 	for _, t := range []table{b.ids, b.attempts, b.responses, b.places, b.gone, b.threads, b.events[0], b.events[1], b.remember[0], b.remember[1]} {
 		t.reset()
 	}
@@ -163,6 +164,9 @@ func (b *batch) encodeEvent(o *op, newID func() int64) {
 	for i := range a.Outcomes {
 		b.encodeOutcome(&a.Outcomes[i], keyed, newID)
 	}
+	if a.Audit != nil {
+		b.audits = append(b.audits, a.Audit)
+	}
 }
 
 // data is bytes with nothing as NULL.
@@ -192,6 +196,9 @@ func (b *batch) encodeKeys(k int) {
 // encodeOutcome writes one result. Of a delivery's place the last result decides.
 func (b *batch) encodeOutcome(o *store.Outcome, checked bool, newID func() int64) {
 	b.encodeAttempt(o, checked, newID)
+	if o.Audit != nil {
+		b.audits = append(b.audits, o.Audit)
+	}
 	switch {
 	case o.State.Final():
 		if o.WasQueued {

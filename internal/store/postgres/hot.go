@@ -201,6 +201,9 @@ func (h *hot) send(ctx context.Context, b *batch) error {
 	if b.floor != 0 {
 		q.ExecStatement(h.stmts[preparedFloor], [][]byte{h.fence[0], binary.BigEndian.AppendUint64(nil, uint64(b.floor))}, binaryFormat, binaryFormat)
 	}
+	for _, e := range b.audits {
+		queueAudit(&q, h.w.s.ids.Take(1), e)
+	}
 	answers := h.conn.ExecBatch(ctx, &q)
 	for answers.NextResult() {
 		rows := answers.ResultReader()

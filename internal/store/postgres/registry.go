@@ -164,6 +164,9 @@ func (s *Store) SetMeta(ctx context.Context, key, value string) error {
 	return s.write(ctx, func(tx pgx.Tx) error { return writeMeta(ctx, tx, key, value) })
 }
 
+// errNotSwapped undoes a transaction that changes nothing, with its entry of the audit log.
+var errNotSwapped = errors.New("the fact is another one")
+
 // SwapMeta sets a small fact if it is what the caller thinks; see store.Maintenance.
 func (s *Store) SwapMeta(ctx context.Context, key, old, value string) (now string, err error) {
 	err = s.write(ctx, func(tx pgx.Tx) error {
@@ -175,9 +178,14 @@ func (s *Store) SwapMeta(ctx context.Context, key, old, value string) (now strin
 		} else if _, err := tx.Exec(ctx, "UPDATE meta SET value = $3 WHERE key = $1 AND value = $2", key, old, value); err != nil {
 			return err
 		}
-		now, err = readMeta(ctx, tx, key)
+		if now, err = readMeta(ctx, tx, key); err == nil && now != value {
+			err = errNotSwapped
+		}
 		return err
 	})
+	if errors.Is(err, errNotSwapped) {
+		err = nil
+	}
 	return now, err
 }
 

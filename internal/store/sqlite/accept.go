@@ -155,6 +155,9 @@ func (w *writer) accept(o *op) error {
 			return err
 		}
 	}
+	if a.Audit != nil {
+		return w.s.insertAudit(w.c, a.Audit)
+	}
 	return nil
 }
 

@@ -22,7 +22,7 @@ const (
 	auditAlso    = " AND EXISTS (SELECT 1 FROM audit_word w WHERE w.word = ? AND w.id = a.id)"
 	auditOrder   = " ORDER BY w.id DESC LIMIT ?3"
 	auditSparse  = "SELECT id FROM audit_word WHERE word = ? AND id >= ? AND id < ? ORDER BY id DESC LIMIT 1 OFFSET ?"
-	auditTenant  = auditByWord + " AND action <> '" + store.AuditErased + "'" + auditOrder
+	auditTenant  = auditByWord + auditOrder
 	auditExport  = "SELECT " + auditColumns + " FROM audit WHERE id > ? ORDER BY id LIMIT ?"
 	auditExpired = "SELECT " + auditColumns + " FROM audit WHERE id < ? ORDER BY id LIMIT ?"
 
@@ -186,8 +186,7 @@ func deleteAudit(c *conn, gone []store.AuditEntry) error {
 	return nil
 }
 
-// removeAudit deletes a step of a tenant's entries, and reports whether there may be more. Those that say that it was erased
-// stay.
+// removeAudit deletes a step of a tenant's entries, and reports whether there may be more.
 func removeAudit(c *conn, tenant string) (more bool, err error) {
 	st, err := c.prepare(auditTenant)
 	if err != nil {

@@ -160,6 +160,9 @@ func (w *writer) consequences(o *store.Outcome, id int64) (err error) {
 	if err == nil && o.Thread != nil {
 		err = writeThread(w.c, o.Link, o.Thread)
 	}
+	if err == nil && o.Audit != nil {
+		err = w.s.insertAudit(w.c, o.Audit)
+	}
 	return err
 }
 

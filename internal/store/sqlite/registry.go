@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/patchbay/patchbay"
@@ -152,16 +153,25 @@ func (s *Store) SetMeta(ctx context.Context, key, value string) error {
 	return s.do(ctx, func(c *conn) error { return writeMeta(c, key, value) }, nil)
 }
 
+// errNotSwapped undoes a transaction that changes nothing, with its entry of the audit log.
+var errNotSwapped = errors.New("the fact is another one")
+
 // SwapMeta sets a small fact if it is what the caller thinks; see store.Maintenance.
 func (s *Store) SwapMeta(ctx context.Context, key, old, value string) (now string, err error) {
 	err = s.do(ctx, func(c *conn) error {
 		have, err := readMeta(c, key)
-		if now = have; err != nil || have != old {
+		if now = have; err != nil {
 			return err
+		}
+		if have != old {
+			return errNotSwapped
 		}
 		now = value
 		return writeMeta(c, key, value)
 	}, nil)
+	if errors.Is(err, errNotSwapped) {
+		err = nil
+	}
 	return now, err
 }
 

@@ -71,6 +71,10 @@ func (e *env) changes() map[string]func(context.Context) error {
 		"SaveLane":    func(ctx context.Context) error { return e.s.SaveLane(ctx, store.Lane{Link: linkA, Failures: 1}) },
 		"Enqueue":     func(ctx context.Context) error { return e.s.Enqueue(ctx, a.Queue) },
 		"SetMeta":     func(ctx context.Context) error { return e.s.SetMeta(ctx, "x", "y") },
+		"SwapMeta": func(ctx context.Context) error {
+			_, err := e.s.SwapMeta(ctx, "swapped", "", "y")
+			return err
+		},
 		"EraseEvents": func(ctx context.Context) error {
 			return e.s.EraseEvents(ctx, []patchbay.EventID{a.Event.ID}, e.now())
 		},
@@ -160,6 +164,33 @@ var auditTests = []test{
 		e.crash()
 		e.same("entries", len(e.actions(store.AuditFilter{})), len(e.changes()))
 	}},
+	{"an entry is written with an event or a result that has it", func(e *env) {
+		a := e.event(linkA)
+		a.Audit = entry("event.replayed", "acme/repos/1", "evt_1")
+		e.accept(a)
+		e.accept(e.event(linkB))
+		again := *a
+		again.Audit = entry("event.replayed", "acme", "evt_2")
+		if _, err := e.s.Accept(e.ctx, &again); !errors.Is(err, store.ErrConflict) {
+			e.Errorf("the same event: got %v, want ErrConflict", err)
+		}
+		b := e.accept(e.held(linkA, linkB))
+		for i := range 2 {
+			o := e.outcome(b, i+1, 0, patchbay.DeliveryCancelled)
+			o.WasQueued, o.Audit = true, entry("delivery.cancelled", "acme/repos/1", fmt.Sprint("dlv_", i))
+			e.s.Record([]store.Outcome{e.outcome(a, 1, 1, patchbay.DeliverySucceeded), o}, nil)
+		}
+		e.must(e.s.Flush(e.ctx))
+		for range 2 {
+			e.same("entries", e.actions(store.AuditFilter{Within: "acme/repos"}), []string{"delivery.cancelled dlv_1", "delivery.cancelled dlv_0", "event.replayed evt_1"})
+			e.same("all", len(e.actions(store.AuditFilter{})), 3)
+			want := entry("event.replayed", "acme/repos/1", "evt_1")
+			got := e.entries(store.AuditFilter{Object: "evt_1", Limit: 2})
+			want.ID = got[0].ID
+			e.same("entry", got, []store.AuditEntry{*want})
+			e.crash()
+		}
+	}},
 	{"neither is there an entry without a change", func(e *env) {
 		e.must(e.s.SaveLink(e.ctx, e.link(linkA, 1)))
 		ctx := func() context.Context { return store.Audited(e.ctx, entry("link.updated", "acme", "lnk_1")) }
@@ -167,6 +198,9 @@ var auditTests = []test{
 		e.wantErr("a link that is not there", e.s.DeleteLink(ctx(), linkB, e.now()), store.ErrNotFound)
 		e.wantErr("a key that is not there", e.s.DeleteKey(ctx(), 7), store.ErrNotFound)
 		e.wantErr("a session that is not there", e.s.DeleteSession(ctx(), 7), store.ErrNotFound)
+		_, err := e.s.SwapMeta(ctx(), "meta", "what it is not", "b")
+		e.must(err)
+		e.same("entries", len(e.actions(store.AuditFilter{})), 0)
 		e.wantErr("a type that is not there", e.s.DeleteType(ctx(), "k"), store.ErrNotFound)
 		gone, cancel := context.WithCancel(ctx())
 		cancel()
@@ -230,18 +264,18 @@ var auditTests = []test{
 			e.crash()
 		}
 	}},
-	{"an erasure of a tenant takes its entries, but for the one that says so", func(e *env) {
+	{"an erasure of a tenant takes its entries", func(e *env) {
 		for i := range 700 {
 			e.must(e.s.WriteAudit(e.ctx, entry("link.updated", patchbay.Scope([]string{"acme", "acme/x", "acmex", "", "acm"}[i%5]), "lnk_1")))
 		}
-		e.written(entry(store.AuditErased, "acme", "job_1"))
+		e.written(entry("tenant.erased", "", "job_1"))
 		for more := true; more; {
 			var err error
 			_, more, err = e.s.EraseTenant(e.ctx, "acme")
 			e.must(err)
 		}
 		for range 2 {
-			e.same("of the tenant", e.actions(store.AuditFilter{Within: "acme"}), []string{store.AuditErased + " job_1"})
+			e.same("of the tenant", e.actions(store.AuditFilter{Within: "acme"}), []string(nil))
 			e.same("of another", len(e.actions(store.AuditFilter{Within: "acmex"})), 140)
 			e.same("of all", len(e.actions(store.AuditFilter{})), 3*140+1)
 			e.crash()
