@@ -33,11 +33,20 @@ type page struct {
 	Return string
 	// Home is the settings page of the viewer's own scope.
 	Home string
+	// Who is the operator who looks.
+	Who who
 	// Note is what came of what was done before.
 	Note *note
 	// Status is what a screen reader is told when parts of the page are replaced.
 	Status string
 	Body   any
+}
+
+// who is an operator as the foot of the navigation names them. SignedIn is false where nobody needs to sign in.
+type who struct {
+	Name, Role string
+	Scope      patchbay.Scope
+	SignedIn   bool
 }
 
 // note says what came of something, on the next page.
@@ -151,6 +160,7 @@ func (c *call) show(status int, name string, p *page) error {
 	if c.who != nil {
 		p.SignedIn, p.Portal, p.Return = true, c.who.Portal, c.session.Return
 		p.Home = settingsPath(c.who.Scope)
+		p.Who = who{Name: c.session.Name, Role: roleWord(c.session.Role), Scope: c.who.Scope, SignedIn: c.session.ID != 0}
 	}
 	if p.Note == nil {
 		p.Note = c.takeNote()

@@ -60,6 +60,8 @@ type Sessions interface {
 	Caller(r *http.Request) (*access.Caller, *session.View, error)
 	// SignIn begins an operator's session and sets its cookie.
 	SignIn(w http.ResponseWriter, r *http.Request, key patchbay.Secret) error
+	// SignInAs begins the session of an operator for whom a provider has vouched.
+	SignInAs(w http.ResponseWriter, r *http.Request, id session.Identity) error
 	// SignOut ends the session and takes the cookie back.
 	SignOut(w http.ResponseWriter, r *http.Request) error
 	// Exchange begins a portal's session with its one-time token, sets its cookie and returns the page to go to.
@@ -73,6 +75,9 @@ type Options struct {
 	Links    Links
 	Catalog  Catalog
 	Sessions Sessions
+	// SignOn is nil where operators sign in with keys alone; SignOnName is how the provider is called.
+	SignOn     SignOn
+	SignOnName string
 	// Connections are nil where accounts cannot be connected, Hooks where partners do not call.
 	Connections Connections
 	Hooks       Hooks
@@ -179,6 +184,8 @@ func (s *Site) routes() {
 	s.handle("POST /events/{id}/replay", (*call).replayEvent)
 	s.open("GET /sign-in", (*call).signInForm)
 	s.open("POST /sign-in", (*call).signIn)
+	s.open("GET /sign-in/oidc", (*call).signOn)
+	s.open("GET /sign-in/callback", (*call).signedOn)
 	s.open("POST /sign-out", (*call).signOut)
 	s.open("GET /portal", (*call).portal)
 	s.open("POST /portal/exchange", (*call).exchange)
