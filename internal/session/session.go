@@ -145,8 +145,9 @@ func (s *Service) of(r *http.Request, k kind) (*access.Caller, *View, error) {
 	v := &View{ID: found.ID, Portal: found.Portal, Scope: found.Scope, User: found.User, Return: found.Return, ExpiresAt: found.ExpiresAt}
 	if !found.Portal {
 		v.Name, v.Role = s.nameOf(found), roleOf(permissions)
-		if found.Key == 0 {
-			c.Name = found.User // a person's own, also for what is remembered of their calls
+		c.Known = v.Name
+		if found.Key == 0 { // what is remembered of calls is a person's own
+			c.Name = found.Via + " " + found.Subject
 		}
 	}
 	return c, v, nil
