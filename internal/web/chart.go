@@ -2,6 +2,7 @@ package web
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -15,8 +16,10 @@ type chart struct {
 	// Names are the series in the order of the values of a step, Classes their colours.
 	Names, Classes []string
 	Steps          []chartStep
-	Across         []tick
-	Up             []tick
+	// Seconds is how long a step is.
+	Seconds int
+	Across  []tick
+	Up      []tick
 	// Lines are drawn instead of bars where values do not add up.
 	Lines []chartLine
 	// Bars says that values stand on each other.
@@ -24,6 +27,9 @@ type chart struct {
 	// Empty says that there is nothing to see.
 	Empty bool
 }
+
+// Last is the number of the last step, counting from 0.
+func (c *chart) Last() int { return len(c.Steps) - 1 }
 
 // chartStep is what is drawn for one step of time.
 type chartStep struct {
@@ -52,9 +58,10 @@ type tick struct {
 	// Y is in pixels from the top.
 	Y     int
 	Label string
-	// Time is the moment of a label below; Day says that the day matters more than the hour.
+	// Time is the moment of a label below; Day says that the day alone matters. Date stands under the first label of a day.
 	Time time.Time
 	Day  bool
+	Date string
 	// Odd ones are left out where there is little room.
 	Odd bool
 }
@@ -70,6 +77,7 @@ type chartValue struct {
 
 // newChart draws series over steps: values has a row for each step and in it a number for each name.
 func newChart(c chart, at []time.Time, step time.Duration, values [][]chartValue, spell func(float64) string) *chart {
+	c.Seconds = int(step / time.Second)
 	top := 0.0
 	for _, row := range values {
 		sum := 0.0
@@ -148,27 +156,39 @@ func niceGap(top float64, whole bool) (gap float64, n int) {
 	return gap, max(1, int(math.Ceil(top/gap-1e-9)))
 }
 
+// tickTimes are distances between labels that people count in.
+var tickTimes = []time.Duration{
+	time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour,
+	day, 2 * day, 5 * day, 10 * day, 20 * day,
+}
+
+const day = 24 * time.Hour
+
+// ticksMost is how many labels there are below.
+const ticksMost = 8
+
 // ticksAcross labels round moments.
 func ticksAcross(at []time.Time, step time.Duration, share func(float64) string) []tick {
-	if len(at) == 0 {
-		return nil
-	}
-	every, day := 15*time.Minute, false
-	switch span := step * time.Duration(len(at)); {
-	case span > 48*time.Hour:
-		every, day = 24*time.Hour, true
-	case span > 2*time.Hour:
-		every = 3 * time.Hour
+	span := step * time.Duration(len(at))
+	every := tickTimes[len(tickTimes)-1]
+	for _, t := range slices.Backward(tickTimes) {
+		if t%step == 0 && span <= ticksMost*t {
+			every = t
+		}
 	}
 	var out []tick
+	date := ""
 	for i, t := range at {
-		if t.UTC().Truncate(every).Equal(t) && i > 0 {
-			format := "15:04"
-			if day {
-				format = "2 Jan"
-			}
-			out = append(out, tick{At: share(float64(i)), Label: t.UTC().Format(format), Time: t, Day: day, Odd: len(out)%2 == 1})
+		if t = t.UTC(); i == 0 || !t.Truncate(every).Equal(t) {
+			continue
 		}
+		x := tick{At: share(float64(i)), Label: t.Format("15:04"), Time: t, Day: every >= day, Odd: len(out)%2 == 1}
+		if x.Day {
+			x.Label = t.Format("2 Jan")
+		} else if d := t.Format("2 Jan"); d != date {
+			x.Date, date = d, d
+		}
+		out = append(out, x)
 	}
 	return out
 }

@@ -51,6 +51,10 @@ func TestEvents(t *testing.T) {
 	}
 	p.Go(s.url + "/events?type=entry.*&window=1h")
 	p.See("tbody", "routine")
+	p.Keys("jjk") // down, down, up: the first row
+	if got := browsertest.Ask[string](p, `document.querySelector("tbody tr .row-link") === document.activeElement ? "" : document.activeElement.outerHTML`); got != "" {
+		t.Errorf("j, j and k lead to %s", got)
+	}
 	p.Press(`main a.btn[href*="before="]`)
 	p.See("tbody", "alert(1)")
 	p.See("main", "Back to the newest")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/patchbay/patchbay"
@@ -21,6 +22,9 @@ import (
 type Stats interface {
 	Series(ctx context.Context, c *access.Caller, q stats.Query) (*stats.Series, error)
 	Now(ctx context.Context, c *access.Caller) (*stats.Now, error)
+	// Days says how links did in the last 24 hours, Waiting what waits for them.
+	Days(ctx context.Context, c *access.Caller, links []patchbay.LinkID) (map[patchbay.LinkID]*stats.Day, error)
+	Waiting(ctx context.Context, c *access.Caller, links []patchbay.LinkID) (map[patchbay.LinkID]stats.Backlog, error)
 }
 
 // Nodes knows the processes that share the database.
@@ -35,10 +39,11 @@ type JobList interface {
 
 // What the overview looks at is bounded, however much there is.
 const (
-	overviewLinks  = 1000
-	overviewShown  = 20
-	overviewOldest = 5
-	overviewHooks  = 3
+	overviewLinks    = 1000
+	overviewAccounts = 250
+	overviewShown    = 20
+	overviewOldest   = 5
+	overviewHooks    = 3
 )
 
 // overviewPage says at a glance whether all is well.
@@ -53,7 +58,8 @@ type overviewPage struct {
 	AttentionHooks       []hookRow
 	HookTrouble          bool
 	Windows              []option
-	Window               string
+	// Window says in words which time is shown; Since and Until are set where it was chosen to the minute.
+	Window, Since, Until string
 	// Total is what happened in the window; nil where nobody counts.
 	Total  *overviewTotal
 	Charts []*chart
@@ -93,7 +99,8 @@ var overviewTimes = []struct {
 }{
 	{"1h", "Last hour", time.Hour, time.Minute},
 	{"24h", "Last 24 hours", 24 * time.Hour, 30 * time.Minute},
-	{"7d", "Last 7 days", 7 * 24 * time.Hour, 3 * time.Hour},
+	{"7d", "Last 7 days", 7 * day, 3 * time.Hour},
+	{"30d", "Last 30 days", 30 * day, 12 * time.Hour},
 }
 
 // overview is the first page of an operator. A customer's is that of their scope.
@@ -116,23 +123,44 @@ func (c *call) overview() error {
 	return c.show(http.StatusOK, "overview", &page{Title: "Overview", Nav: "overview", Body: body})
 }
 
+// overviewQuery reads which time is to be shown.
+func (c *call) overviewQuery(body *overviewPage) (q stats.Query, err error) {
+	body.Since, body.Until = c.r.FormValue("since"), c.r.FormValue("until")
+	if q.Since, err = exactTime("since", body.Since); err != nil {
+		return q, err
+	}
+	if q.Until, err = exactTime("until", body.Until); err != nil {
+		return q, err
+	}
+	chosen := ""
+	if q.Since.IsZero() && q.Until.IsZero() {
+		w := overviewTimes[1]
+		for _, known := range overviewTimes {
+			if known.key == c.r.FormValue("window") {
+				w = known
+			}
+		}
+		now := c.o.Now()
+		q = stats.Query{Since: now.UTC().Truncate(w.step).Add(w.step - w.span), Until: now, Step: w.step}
+		chosen, body.Window = w.key, "in the "+strings.ToLower(w.title)
+	} else {
+		body.Window = "in the chosen time"
+	}
+	for _, known := range overviewTimes {
+		body.Windows = append(body.Windows, option{Value: known.key, Title: known.title, Chosen: known.key == chosen})
+	}
+	return q, nil
+}
+
 // overviewFigures fills in what happened in the window.
 func (c *call) overviewFigures(body *overviewPage) error {
-	w := overviewTimes[1]
-	for _, known := range overviewTimes {
-		if known.key == c.r.FormValue("window") {
-			w = known
-		}
-	}
-	body.Window = w.title
 	if c.o.Stats == nil {
 		return nil
 	}
-	for _, known := range overviewTimes {
-		body.Windows = append(body.Windows, option{Value: known.key, Title: known.title, Chosen: known.key == w.key})
+	q, err := c.overviewQuery(body)
+	if err != nil {
+		return err
 	}
-	now := c.o.Now()
-	q := stats.Query{Since: now.UTC().Truncate(w.step).Add(w.step - w.span), Until: now, Step: w.step}
 	s, err := c.o.Stats.Series(c.r.Context(), c.who, q)
 	if err != nil {
 		return err
@@ -206,7 +234,7 @@ func (c *call) overviewConnections(body *overviewPage) error {
 	if c.o.Connections == nil {
 		return nil
 	}
-	views, more, err := c.o.Connections.List(c.r.Context(), c.who, connect.ListFilter{Limit: linksPage})
+	views, more, err := c.o.Connections.List(c.r.Context(), c.who, connect.ListFilter{Limit: overviewAccounts})
 	if err != nil {
 		return err
 	}

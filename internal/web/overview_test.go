@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp/kb"
+
 	"github.com/patchbay/patchbay/internal/browsertest"
 )
 
@@ -62,8 +64,24 @@ func TestOverview(t *testing.T) {
 	if got := browsertest.Ask[int](p, `[...document.querySelectorAll("#came-in td:nth-child(2)")].reduce((n, td) => n + Number(td.textContent), 0)`); got != 3 {
 		t.Errorf("the table of what came in adds up to %d, want 3", got)
 	}
-	if got := browsertest.Ask[string](p, `[...document.querySelectorAll("#came-in .hit title")].map((t) => t.textContent).join()`); !strings.Contains(got, "Events: 3") && !strings.Contains(got, "Events: 2") {
-		t.Errorf("hovering shows %q", got)
+	p.Tab("#came-in-scrub") // the arrow keys go where the pointer does
+	p.See("#came-in .tip", "Events: ")
+	most := 0
+	for range 3 { // the events came in within the last minutes
+		n := regexp.MustCompile(`Events: (\d+)`).FindStringSubmatch(p.Text("#came-in .tip"))
+		if said := browsertest.Ask[string](p, `document.activeElement.getAttribute("aria-valuetext")`); n == nil || !strings.Contains(said, n[0]) {
+			t.Errorf("%q is shown, and %q said", p.Text("#came-in .tip"), said)
+			break
+		}
+		most = max(most, int(n[1][0]-'0'))
+		p.Keys(kb.ArrowLeft)
+	}
+	if most < 2 {
+		t.Errorf("%d events are the most that a step shows", most)
+	}
+	p.Keys(kb.Escape)
+	if !browsertest.Ask[bool](p, `document.querySelector("#came-in .tip").hidden`) {
+		t.Error("Escape does not take the numbers away")
 	}
 	if h := browsertest.Ask[float64](p, `document.querySelector("#came-in rect.c-accent").getBoundingClientRect().height`); h < 50 {
 		t.Errorf("the only bar is %v high", h)

@@ -66,7 +66,7 @@ func samples() map[string]any {
 		"overview": &overviewPage{}, "integration": &integrationPage{}, "gallery": &galleryPage{}, "link": &linkPage{}, "delete": &deletePage{}, "settings": &settingsPage{},
 		"sign-in": &signInPage{}, "portal": nil, "problem": &problemPage{}, "connect": &connectPage{},
 		"connection": &connectionPage{}, "hooks": &hooksPage{}, "hook": &hookPage{},
-		"events": &eventsPage{}, "event": &eventPage{}, "replay": &replayPage{},
+		"find": &findPage{}, "events": &eventsPage{}, "event": &eventPage{}, "replay": &replayPage{},
 	}
 }
 

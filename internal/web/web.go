@@ -159,6 +159,7 @@ func New(o Options) (*Site, error) {
 
 func (s *Site) routes() {
 	s.handle("GET /{$}", (*call).overview)
+	s.handle("GET /find", (*call).find)
 	s.handle("GET /integrations", (*call).gallery)
 	s.handle("GET /integrations/{key}", (*call).integrationDocs)
 	s.handle("GET /integrations/{key}/link", (*call).newLink)

@@ -104,4 +104,25 @@
     plot.addEventListener("pointermove", (event) => show(hits.indexOf(event.target)));
     plot.addEventListener("pointerleave", () => show(document.activeElement === scrub ? scrub.valueAsNumber : -1));
   }
+
+  // The tree of scopes: what is below one that is folded is got when it is unfolded.
+  const branches = async (fold) => {
+    const below = fold.dataset.branches;
+    delete fold.dataset.branches; // once is enough
+    try {
+      const answer = await fetch(below, { credentials: "same-origin", headers: { Accept: "text/html" } });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const list = page.querySelector(".scopes [aria-current] ~ ul");
+      const here = fold.querySelector("ul");
+      if (!answer.ok || !list || !here) throw new Error("no list");
+      for (const more of list.querySelectorAll("details[data-branches]")) watch(more);
+      here.replaceWith(document.adoptNode(list));
+    } catch {
+      say("What is below could not be loaded. The link leads to a page with it.");
+    }
+  };
+  const watch = (fold) => fold.addEventListener("toggle", () => {
+    if (fold.open && fold.dataset.branches) branches(fold);
+  });
+  for (const fold of document.querySelectorAll("details[data-branches]")) watch(fold);
 })();
