@@ -59,6 +59,14 @@ type note struct {
 	Secrets [][2]string `json:"s,omitempty"`
 }
 
+// secrets are what was made for a link and is shown this once.
+func (n *note) secrets() [][2]string {
+	if n == nil {
+		return nil
+	}
+	return n.Secrets
+}
+
 // samples are the pages that there are, each with what it is drawn from, empty: New draws them all, so that a template
 // that is missing or cannot be drawn is found before anybody sees it.
 func samples() map[string]any {
@@ -170,12 +178,7 @@ func (c *call) show(status int, name string, p *page) error {
 		return patchbay.Internal("drawing the page "+name, err)
 	}
 	c.secure()
-	h := c.w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(b.Len()))
-	c.w.WriteHeader(status)
-	_, _ = c.w.Write(b.Bytes()) // an error means that the browser is gone
+	c.send(status, b.Bytes(), len(p.Note.secrets()) > 0)
 	return nil
 }
 
