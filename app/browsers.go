@@ -39,7 +39,7 @@ func (a *App) openSessions(cell access.Cell) error {
 	}
 	a.down.Push("connections to the sign-in provider", func(context.Context) error { return client.Close() })
 	o := oidc.Options{
-		Issuer: a.config.OIDCIssuer, ClientID: a.config.OIDCClientID, ClientSecret: a.config.OIDCClientSecret, Scopes: a.config.OIDCScopes,
+		Issuer: a.config.OIDCIssuer, Name: a.config.OIDCCalled(), ClientID: a.config.OIDCClientID, ClientSecret: a.config.OIDCClientSecret, Scopes: a.config.OIDCScopes,
 		Claim: a.config.OIDCClaim, Redirect: a.publicURL() + "/sign-in/callback", HTTP: client, Flows: a.store, Log: a.log, Now: a.o.Now,
 	}
 	for _, r := range a.config.OIDCRoles {

@@ -107,6 +107,14 @@ func (r *OIDCRoles) add(value, given string) error {
 // OIDC reports whether operators can sign in by OpenID Connect.
 func (c *Config) OIDC() bool { return c.OIDCIssuer != "" }
 
+// OIDCCalled is what people call the provider; "" when nobody says.
+func (c *Config) OIDCCalled() string {
+	if c.OIDCName == DefaultOIDCName {
+		return ""
+	}
+	return c.OIDCName
+}
+
 // google is Google's issuer (https://developers.google.com/identity/openid-connect/openid-connect#validatinganidtoken).
 const google = "https://accounts.google.com"
 

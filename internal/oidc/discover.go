@@ -67,7 +67,7 @@ func (p *Provider) ask(ctx context.Context) (*discovered, error) {
 	var other *oidc.IssuerMismatchError
 	switch {
 	case errors.As(err, &other):
-		return nil, p.misconfigured(err, "%s calls itself %q: whoever runs this installation must set oidc-issuer to exactly that", p.o.Issuer, clip(other.Discovered))
+		return nil, p.misconfigured(err, "%s calls itself %q: whoever runs this installation must set oidc-issuer to exactly that", p.called, clip(other.Discovered))
 	case err != nil:
 		return nil, p.down(err)
 	}
@@ -87,7 +87,7 @@ func (p *Provider) ask(ctx context.Context) (*discovered, error) {
 		"authorization_endpoint": d.endpoint.AuthURL, "token_endpoint": d.endpoint.TokenURL, "jwks_uri": said.JWKS,
 	} {
 		if err := p.checkEndpoint(address); err != nil {
-			return nil, p.misconfigured(fmt.Errorf("%s: %w", what, err), "what %s says of itself cannot be used: its %s is not an address to be trusted", p.o.Issuer, what)
+			return nil, p.misconfigured(fmt.Errorf("%s: %w", what, err), "what %s says of itself cannot be used: its %s is not an address to be trusted", p.called, what)
 		}
 	}
 	d.userinfo = d.userinfo && p.checkEndpoint(provider.UserInfoEndpoint()) == nil
@@ -121,7 +121,7 @@ func authStyle(secret patchbay.Secret, methods []string) oauth2.AuthStyle {
 func (p *Provider) down(err error) error {
 	return &patchbay.Error{
 		Code: patchbay.CodeUnavailable, RetryAfter: int(failureLasts / time.Second), Err: err,
-		Message: p.o.Issuer + " cannot be asked who you are at the moment; try again in a minute, or sign in with a key",
+		Message: p.called + " cannot be asked who you are at the moment; try again in a minute, or sign in with a key",
 	}
 }
 

@@ -76,7 +76,7 @@ func (p *Provider) Finish(ctx context.Context, cookie string, q url.Values) (*Pe
 // refusal reads an answer that is none: of another provider (RFC 9207, section 2.4), or an error (RFC 6749, section 4.1.2.1).
 func (p *Provider) refusal(d *discovered, q url.Values) error {
 	if iss := q["iss"]; len(iss) > 1 || len(iss) == 1 && iss[0] != p.o.Issuer || len(iss) == 0 && d.saysIssuer {
-		return refuse(fmt.Errorf("iss is %q", clip(strings.Join(iss, " "))), "the answer does not say that it comes from %s, so nobody was signed in; begin again", p.o.Issuer)
+		return refuse(fmt.Errorf("iss is %q", clip(strings.Join(iss, " "))), "the answer does not say that it comes from %s, so nobody was signed in; begin again", p.called)
 	}
 	code := q.Get("error")
 	if code == "" {
@@ -85,13 +85,13 @@ func (p *Provider) refusal(d *discovered, q url.Values) error {
 	err := fmt.Errorf("%q: %q", clip(code), clip(q.Get("error_description")))
 	switch code {
 	case "access_denied":
-		return refuse(err, "%s did not let you in, or you have said no there", p.o.Issuer)
+		return refuse(err, "%s did not let you in, or you have said no there", p.called)
 	case "temporarily_unavailable", "server_error":
 		return p.down(err)
 	case "login_required", "interaction_required", "consent_required", "account_selection_required":
-		return refuse(err, "%s wants to see you first; begin again", p.o.Issuer)
+		return refuse(err, "%s wants to see you first; begin again", p.called)
 	}
-	return p.misconfigured(err, "%s does not take sign-ins of this installation (%s): whoever runs it must check the oidc settings", p.o.Issuer, clip(code))
+	return p.misconfigured(err, "%s does not take sign-ins of this installation (%s): whoever runs it must check the oidc settings", p.called, clip(code))
 }
 
 func refuse(err error, format string, args ...any) error {
@@ -106,7 +106,7 @@ func refuse(err error, format string, args ...any) error {
 func (p *Provider) exchange(ctx context.Context, d *discovered, t *ticket, q url.Values) (claims, error) {
 	code := q["code"]
 	if len(code) != 1 || code[0] == "" {
-		return nil, refuse(nil, "%s sent you back without a code; begin again", p.o.Issuer)
+		return nil, refuse(nil, "%s sent you back without a code; begin again", p.called)
 	}
 	token, err := p.config(d).Exchange(ctx, code[0], oauth2.VerifierOption(t.derive("verifier")))
 	if err != nil {
@@ -114,22 +114,22 @@ func (p *Provider) exchange(ctx context.Context, d *discovered, t *ticket, q url
 	}
 	raw, _ := token.Extra("id_token").(string)
 	if raw == "" {
-		return nil, refuse(nil, "%s did not say who you are: it sent no ID token; whoever runs this installation must check oidc-scopes", p.o.Issuer)
+		return nil, refuse(nil, "%s did not say who you are: it sent no ID token; whoever runs this installation must check oidc-scopes", p.called)
 	}
 	id, err := d.verifier.Verify(ctx, raw)
 	if err != nil {
-		return nil, refuse(err, "what %s says of you cannot be trusted, so nobody was signed in; begin again, and tell whoever runs this installation if it goes on", p.o.Issuer)
+		return nil, refuse(err, "what %s says of you cannot be trusted, so nobody was signed in; begin again, and tell whoever runs this installation if it goes on", p.called)
 	}
 	said := claims{}
 	if err := id.Claims(&said); err != nil {
-		return nil, refuse(err, "what %s says of you cannot be read", p.o.Issuer)
+		return nil, refuse(err, "what %s says of you cannot be read", p.called)
 	}
 	if err := p.ours(id, said, t); err != nil {
-		return nil, refuse(err, "what %s says is about another sign-in than yours, so nobody was signed in; begin again", p.o.Issuer)
+		return nil, refuse(err, "what %s says is about another sign-in than yours, so nobody was signed in; begin again", p.called)
 	}
 	if id.AccessTokenHash != "" {
 		if err := id.VerifyAccessToken(token.AccessToken); err != nil {
-			return nil, refuse(err, "what %s says of you does not belong together, so nobody was signed in; begin again", p.o.Issuer)
+			return nil, refuse(err, "what %s says of you does not belong together, so nobody was signed in; begin again", p.called)
 		}
 	}
 	return said, p.more(ctx, d, token, said)
@@ -164,7 +164,7 @@ func (p *Provider) more(ctx context.Context, d *discovered, token *oauth2.Token,
 	}
 	subject, _ := said.text("sub")
 	if info.Subject != subject { // OpenID Connect Core 1.0, section 5.3.2
-		return refuse(errors.New("userinfo is about somebody else"), "what %s says of you does not belong together, so nobody was signed in; begin again", p.o.Issuer)
+		return refuse(errors.New("userinfo is about somebody else"), "what %s says of you does not belong together, so nobody was signed in; begin again", p.called)
 	}
 	further := claims{}
 	if err := info.Claims(&further); err != nil {
@@ -196,9 +196,9 @@ func (p *Provider) noToken(err error) error {
 	cause := fmt.Errorf("the token endpoint answered %d, %q: %q", status, clip(answered.ErrorCode), clip(answered.ErrorDescription))
 	switch {
 	case answered.ErrorCode == "invalid_grant":
-		return refuse(cause, "%s does not know this sign-in any more; begin again", p.o.Issuer)
+		return refuse(cause, "%s does not know this sign-in any more; begin again", p.called)
 	case answered.ErrorCode != "" || status == 401 || status == 403:
-		return p.misconfigured(cause, "%s does not take sign-ins of this installation: whoever runs it must check oidc-client-id and oidc-client-secret", p.o.Issuer)
+		return p.misconfigured(cause, "%s does not take sign-ins of this installation: whoever runs it must check oidc-client-id and oidc-client-secret", p.called)
 	}
 	return p.down(cause)
 }
@@ -296,11 +296,11 @@ func (p *Provider) person(said claims, t *ticket) (*Person, error) {
 	e := &patchbay.Error{Code: patchbay.CodeForbidden, Err: cause}
 	switch byEmail := slices.ContainsFunc(p.o.Rules, func(r Rule) bool { return strings.Contains(r.Value, "@") }); {
 	case byEmail && email == "":
-		e.Message = fmt.Sprintf("%s knows you as %s, but did not say your e-mail address, by which people are let in here: ask whoever runs this installation to request it, or to give you a role", p.o.Issuer, who.Name)
+		e.Message = fmt.Sprintf("%s knows you as %s, but did not say your e-mail address, by which people are let in here: ask whoever runs this installation to request it, or to give you a role", p.called, who.Name)
 	case byEmail && verified == "":
-		e.Message = fmt.Sprintf("%s has not verified your e-mail address %s, so it lets nobody in here: verify it there, or ask whoever runs this installation to give you a role", p.o.Issuer, clip(email))
+		e.Message = fmt.Sprintf("%s has not verified your e-mail address %s, so it lets nobody in here: verify it there, or ask whoever runs this installation to give you a role", p.called, clip(email))
 	default:
-		e.Message = fmt.Sprintf("%s knows you as %s, but nobody has given you a role here: ask whoever runs this installation for one", p.o.Issuer, who.Name)
+		e.Message = fmt.Sprintf("%s knows you as %s, but nobody has given you a role here: ask whoever runs this installation for one", p.called, who.Name)
 	}
 	return who, e
 }

@@ -51,6 +51,8 @@ type Rule struct {
 type Options struct {
 	// Issuer is the provider, exactly as it calls itself; ClientID and ClientSecret are what it knows us by.
 	Issuer, ClientID string
+	// Name is what people call the provider; "" when nobody says.
+	Name string
 	// ClientSecret is "" for a client that has none.
 	ClientSecret patchbay.Secret
 	Scopes       []string
@@ -73,6 +75,8 @@ type Options struct {
 type Provider struct {
 	o      Options
 	client *http.Client
+	// called is the provider in sentences.
+	called string
 
 	// mu is held while the provider is asked how it is reached.
 	mu    sync.Mutex
@@ -90,7 +94,11 @@ func New(o Options) *Provider {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Provider{o: o, client: newClient(o.HTTP)}
+	p := &Provider{o: o, client: newClient(o.HTTP), called: o.Name}
+	if p.called == "" {
+		p.called = "the provider " + strings.TrimPrefix(strings.TrimPrefix(o.Issuer, "https://"), "http://")
+	}
+	return p
 }
 
 // Start is a sign-in that begins.
@@ -99,18 +107,26 @@ type Start struct {
 	URL, Cookie string
 }
 
-// Begin sends somebody to the provider. back is the page of ours to go to afterwards.
-func (p *Provider) Begin(ctx context.Context, back string) (*Start, error) {
+// google is the issuer of Google, which does not know the prompt login
+// (https://developers.google.com/identity/openid-connect/openid-connect#authenticationuriparameters).
+const google = "https://accounts.google.com"
+
+// Begin sends somebody to the provider. back is the page of ours to go to afterwards. again has the provider ask who it is also of
+// somebody whom it knows, so that they can be somebody else.
+func (p *Provider) Begin(ctx context.Context, back string, again bool) (*Start, error) {
 	d, err := p.discover(ctx)
 	if err != nil {
 		return nil, err
 	}
 	t := newTicket(p.o.Now(), back)
-	config := p.config(d)
-	return &Start{
-		Cookie: t.cookie,
-		URL:    config.AuthCodeURL(t.derive("state"), oauth2.S256ChallengeOption(t.derive("verifier")), oauth2.SetAuthURLParam("nonce", t.derive("nonce"))),
-	}, nil
+	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(t.derive("verifier")), oauth2.SetAuthURLParam("nonce", t.derive("nonce"))}
+	switch {
+	case again && p.o.Issuer == google:
+		options = append(options, oauth2.SetAuthURLParam("prompt", "select_account"))
+	case again:
+		options = append(options, oauth2.SetAuthURLParam("prompt", "login")) // OpenID Connect Core 1.0, section 3.1.2.1
+	}
+	return &Start{Cookie: t.cookie, URL: p.config(d).AuthCodeURL(t.derive("state"), options...)}, nil
 }
 
 func (p *Provider) config(d *discovered) *oauth2.Config {

@@ -240,7 +240,7 @@ func TestDown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			says = tc.answer
 			r.now = r.now.Add(time.Minute)
-			_, err := r.Begin(t.Context(), "")
+			_, err := r.Begin(t.Context(), "", false)
 			refused(t, err, patchbay.CodeUnavailable, tc.says)
 		})
 	}
@@ -250,7 +250,7 @@ func TestDown(t *testing.T) {
 	r.now = r.now.Add(time.Minute)
 	before := asked
 	for range 5 {
-		if _, err := r.Begin(t.Context(), ""); err == nil {
+		if _, err := r.Begin(t.Context(), "", false); err == nil {
 			t.Error("it began")
 		}
 	}
@@ -261,12 +261,12 @@ func TestDown(t *testing.T) {
 	// Once it is back it is believed for a while, also when it is away again.
 	says = document(nil)
 	r.now = r.now.Add(time.Minute)
-	if _, err := r.Begin(t.Context(), ""); err != nil {
+	if _, err := r.Begin(t.Context(), "", false); err != nil {
 		t.Fatal(err)
 	}
 	says = http.NotFound
 	r.now = r.now.Add(2 * time.Hour)
-	if _, err := r.Begin(t.Context(), ""); err != nil {
+	if _, err := r.Begin(t.Context(), "", false); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(r.log.String(), "what it said before is used") {
@@ -277,8 +277,8 @@ func TestDown(t *testing.T) {
 // TestPrivateAddress: the provider is dialled through the guard.
 func TestPrivateAddress(t *testing.T) {
 	r := newRig(t, "http://169.254.169.254")
-	_, err := r.Begin(t.Context(), "")
-	refused(t, err, patchbay.CodeUnavailable, "169.254.169.254 cannot be asked")
+	_, err := r.Begin(t.Context(), "", false)
+	refused(t, err, patchbay.CodeUnavailable, "the provider 169.254.169.254 cannot be asked")
 	if !strings.Contains(err.Error(), "does not send to") {
 		t.Errorf("the log gets %v", err)
 	}

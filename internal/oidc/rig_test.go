@@ -90,7 +90,7 @@ func newRig(t *testing.T, issuer string, change ...func(*oidc.Options)) *rig {
 // begin begins a sign-in.
 func (r *rig) begin(back string) *oidc.Start {
 	r.t.Helper()
-	s, err := r.Begin(r.t.Context(), back)
+	s, err := r.Begin(r.t.Context(), back, false)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -14,8 +14,8 @@ import (
 
 // SignOn lets operators in by an OpenID provider.
 type SignOn interface {
-	// Begin sends somebody to the provider; back is the page to go to afterwards.
-	Begin(ctx context.Context, back string) (*oidc.Start, error)
+	// Begin sends somebody to the provider; back is the page to go to afterwards, again has people asked who they are whom it knows.
+	Begin(ctx context.Context, back string, again bool) (*oidc.Start, error)
 	// Finish says who came back, with an error too when it is known who it is and not what they may do.
 	Finish(ctx context.Context, cookie string, q url.Values) (*oidc.Person, error)
 }
@@ -52,7 +52,11 @@ func (c *call) showSignIn(status int, body *signInPage) error {
 		title = "Problem: Sign in"
 	}
 	if c.o.SignOn != nil {
-		body.SignOn, body.Provider = link("/sign-in/oidc", "return", body.Return), c.o.SignOnName
+		again := ""
+		if body.Trouble != "" {
+			again = "yes"
+		}
+		body.SignOn, body.Provider = link("/sign-in/oidc", "return", body.Return, "again", again), c.o.SignOnName
 	}
 	return c.show(status, "sign-in", &page{Title: title, Narrow: true, Body: body})
 }
@@ -92,7 +96,7 @@ func (c *call) signOn() error {
 		return patchbay.Errorf(patchbay.CodeNotFound, "people sign in here with a key")
 	}
 	back := local(c.r.FormValue("return"), "")
-	start, err := c.o.SignOn.Begin(c.r.Context(), back)
+	start, err := c.o.SignOn.Begin(c.r.Context(), back, c.r.FormValue("again") != "")
 	if err != nil {
 		return c.signOnFailed(err, back)
 	}
@@ -127,7 +131,7 @@ func (c *call) signOnFailed(err error, back string) error {
 	case patchbay.CodeForbidden:
 		c.o.Log.LogAttrs(c.r.Context(), slog.LevelWarn, "a sign-in was refused", slog.Any("error", err))
 		_, text, _, _ := c.explain(err)
-		c.showProblem(&problemPage{Status: code.HTTPStatus(), Title: "You have no role here", Text: text, Next: "/sign-in", NextTitle: "Sign in another way"})
+		c.showProblem(&problemPage{Status: code.HTTPStatus(), Title: "You have no role here", Text: text, Next: "/sign-in/oidc?again=yes", NextTitle: "Sign in as somebody else"})
 		return nil
 	case patchbay.CodeUnauthorized, patchbay.CodeUnavailable, patchbay.CodeInvalidRequest:
 		c.o.Log.LogAttrs(c.r.Context(), slog.LevelWarn, "a sign-in failed", slog.Any("error", err))
