@@ -139,6 +139,8 @@ const (
 	pruneEvery = time.Minute
 	// pruneStep is the pause between two small steps: deleting must not stall traffic.
 	pruneStep = 50 * time.Millisecond
+	// pruneAudit is how many entries of the audit log one step deletes.
+	pruneAudit = 500
 )
 
 // prune deletes what is no longer kept, in small steps.
@@ -161,6 +163,13 @@ func (a *App) prune(ctx context.Context) {
 		more, err := a.store.Prune(ctx, retention, a.now())
 		if err != nil && ctx.Err() == nil {
 			a.log.Warn("old events could not be deleted; trying again in a minute", "error", err)
+		}
+		if keep := time.Duration(*a.config.AuditRetention); keep > 0 {
+			further, err := a.store.PruneAudit(ctx, a.now().Add(-keep), pruneAudit)
+			if err != nil && ctx.Err() == nil {
+				a.log.Warn("old entries of the audit log could not be deleted; trying again in a minute", "error", err)
+			}
+			more = more || further && err == nil
 		}
 		if more && err == nil {
 			timer.Reset(pruneStep)

@@ -19,7 +19,8 @@ const (
 	ActorPortal      = "portal"
 	ActorSignature   = "signature"
 	ActorDevelopment = "development"
-	ActorSystem      = "system" // Patchbay itself
+	ActorStranger    = "stranger" // who was not let in
+	ActorSystem      = "system"   // Patchbay itself
 )
 
 // What an entry of the audit log keeps at most: of a name, in bytes; of one value as JSON; and how many fields.
@@ -29,8 +30,11 @@ const (
 	auditFields = 60
 )
 
-// AgentLength is how much is kept of what a program calls itself, in bytes.
-const AgentLength = 200
+// agentLength is how much is kept of what a program calls itself, in bytes.
+const agentLength = 200
+
+// ClipAgent returns what is kept of what a program calls itself (the header User-Agent).
+func ClipAgent(s string) string { return strings.ToValidUTF8(cut(s, agentLength), "") }
 
 // Change is what is written down of a change, or of something that was done by hand.
 type Change struct {
@@ -82,7 +86,7 @@ func (c *Caller) actor() (kind, id, name string) {
 		return ActorSession, c.Session.String(), oneLine(c.Known)
 	case c.Key != 0:
 		return ActorKey, c.Key.String(), oneLine(c.Known)
-	case c.Name == ActorSignature, c.Name == ActorDevelopment:
+	case c.Name == ActorSignature, c.Name == ActorDevelopment, c.Name == ActorStranger:
 		return c.Name, "", ""
 	}
 	return ActorSystem, "", ""

@@ -90,6 +90,7 @@ type root struct {
 	Connections  connectionsCmd  `cmd:"" group:"look" help:"Look at accounts at partners; check and remove them."`
 	Integrations integrationsCmd `cmd:"" group:"look" help:"Look at integrations; try settings out."`
 	Keys         keysCmd         `cmd:"" group:"look" help:"API keys."`
+	Audit        auditCmd        `cmd:"" group:"look" help:"Who changed what, when and from where."`
 	Portal       portalCmd       `cmd:"" group:"look" help:"Pages for customers."`
 	Erase        eraseCmd        `cmd:"" group:"look" help:"Forget a tenant, or every event that says something."`
 	Nodes        nodesCmd        `cmd:"" group:"look" help:"The processes that share the database, and what each holds."`

@@ -26,6 +26,7 @@ const (
 	DefaultRetention = Duration(30 * 24 * time.Hour)
 	DefaultUnmatched = Duration(3 * 24 * time.Hour)
 	DefaultBodies    = Duration(7 * 24 * time.Hour)
+	DefaultAudit     = Duration(365 * 24 * time.Hour)
 	DefaultLogFormat = "auto"
 	DefaultLogLevel  = "info"
 	DefaultFile      = "patchbay.yaml"
@@ -55,6 +56,7 @@ type Config struct {
 	Retention          Retention `name:"retention" env:"PATCHBAY_RETENTION" placeholder:"30d|TENANT=90d" help:"How long events that matched a link are kept, for all or for one tenant; can be repeated. Default: ${default_retention}."`
 	RetentionUnmatched Duration  `name:"retention-unmatched" env:"PATCHBAY_RETENTION_UNMATCHED" placeholder:"3d" help:"How long events that matched nothing are kept. Default: ${default_unmatched}."`
 	RetentionBodies    Duration  `name:"retention-bodies" env:"PATCHBAY_RETENTION_BODIES" placeholder:"7d" help:"How long the bodies of partners' answers are kept. Default: ${default_bodies}."`
+	AuditRetention     *Duration `name:"audit-retention" env:"PATCHBAY_AUDIT_RETENTION" placeholder:"365d" help:"How long it is kept who changed what; 0 is for ever. Default: ${default_audit}."`
 	MaxBytes           Bytes     `name:"max-bytes" env:"PATCHBAY_MAX_BYTES" placeholder:"SIZE" help:"Size the database may reach, such as 20GB; beyond it the oldest finished events go first. Default: no limit."`
 
 	Quota Quota `name:"quota" env:"PATCHBAY_QUOTA" placeholder:"N|TENANT=N" help:"Events a second that a tenant may send, for all or for one tenant; can be repeated. Default: no limit."`
@@ -102,7 +104,7 @@ func Vars() map[string]string {
 	return map[string]string{
 		"default_listen": DefaultListen, "default_data": DefaultData,
 		"default_retention": DefaultRetention.String(), "default_unmatched": DefaultUnmatched.String(),
-		"default_bodies": DefaultBodies.String(), "default_grace": DefaultGrace.String(),
+		"default_bodies": DefaultBodies.String(), "default_audit": DefaultAudit.String(), "default_grace": DefaultGrace.String(),
 		"default_log_format": DefaultLogFormat, "default_log_level": DefaultLogLevel,
 		"default_oidc_name": DefaultOIDCName, "default_oidc_claim": DefaultOIDCClaim,
 	}
@@ -126,6 +128,10 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.Retention.Default, DefaultRetention)
 	setDefault(&c.RetentionUnmatched, DefaultUnmatched)
 	setDefault(&c.RetentionBodies, DefaultBodies)
+	if c.AuditRetention == nil {
+		keep := DefaultAudit
+		c.AuditRetention = &keep
+	}
 	setDefault(&c.Grace, DefaultGrace)
 	setDefault(&c.LogFormat, DefaultLogFormat)
 	setDefault(&c.LogLevel, DefaultLogLevel)
@@ -238,6 +244,9 @@ func (c *Config) checkRetention() error {
 		if d := kept[setting]; d < minRetention {
 			return wrong(setting, "%s is too short to look at anything: write at least %s", d, minRetention)
 		}
+	}
+	if d := c.AuditRetention; d != nil && *d != 0 && *d < minRetention {
+		return wrong("audit-retention", "%s is too short to look at anything: write at least %s, or 0 for ever", *d, minRetention)
 	}
 	if c.MaxBytes != 0 && c.MaxBytes < minMaxBytes {
 		return wrong("max-bytes", "%s is less than the %s that a working database needs", c.MaxBytes, minMaxBytes)

@@ -168,7 +168,7 @@ func TestFileRefuses(t *testing.T) {
 	for _, tc := range []struct{ name, content, want string }{
 		{"misspelled", "data: x\nlissen: y\n", `f.yaml:2: "lissen" is not a setting: did you mean "listen"?`},
 		{"underscore", "public_url: y\n", `f.yaml:1: "public_url" is not a setting: did you mean "public-url"?`},
-		{"nothing like it", "\n\nwebhooks: 3\n", `f.yaml:3: "webhooks" is not a setting; there are catalog, `},
+		{"nothing like it", "\n\nwebhooks: 3\n", `f.yaml:3: "webhooks" is not a setting; there are audit-retention, catalog, `},
 		{"list for one value", "listen: [a, b]\n", "f.yaml:1: listen: write one value"},
 		{"list of objects", "catalog: [{a: b}]\n", "f.yaml:1: catalog: write one value or a list of values"},
 		{"not a boolean", "dev: maybe\n", "f.yaml:1: dev: write true or false"},

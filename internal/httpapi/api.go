@@ -108,6 +108,8 @@ type Options struct {
 	Catalog    Catalog
 	EventTypes EventTypes
 	Keys       Keys
+	// Audit is nil where nobody asks who changed what; then there is no such route.
+	Audit Audit
 	// Jobs is nil where the database keeps none; its routes say so.
 	Jobs Jobs
 	// Connections is nil where there are none; then there is no such route.
@@ -210,6 +212,9 @@ func (a *api) prepare() error {
 	a.deliveryRoutes()
 	a.jobRoutes()
 	a.keyRoutes()
+	if a.Audit != nil {
+		a.auditRoutes()
+	}
 	if a.Connections != nil {
 		a.connectionRoutes()
 	}
@@ -247,7 +252,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if page {
-		a.Pages.ServeHTTP(tw, r)
+		a.Pages.ServeHTTP(tw, r.WithContext(a.from(r, "web")))
 		return
 	}
 	a.router.serve(tw, r)

@@ -50,6 +50,7 @@ const (
 	cursorJobs         = 'j'
 	cursorHooks        = 'h'
 	cursorConnections  = 'c'
+	cursorAudit        = 'a'
 )
 
 // idCursor spells a place in a list that goes by identifier.

@@ -317,7 +317,7 @@ func (f *fixture) key(scope string, permissions ...access.Permission) string {
 	for _, p := range permissions {
 		in.Permissions = append(in.Permissions, string(p))
 	}
-	v, err := f.keys.Create(f.t.Context(), &access.Caller{Permissions: []access.Permission{access.Admin}}, in)
+	v, err := f.keys.Create(context.Background(), &access.Caller{Permissions: []access.Permission{access.Admin}}, in)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/patchbay/patchbay/internal/access"
 )
 
 // logged writes one line for a request that was refused for its credentials, so that guessing shows, and one for every
@@ -23,6 +25,11 @@ func (a *api) logged(w *trackingWriter, r *http.Request, began time.Time) {
 	a.Log.LogAttrs(context.WithoutCancel(r.Context()), level, "request",
 		slog.String("method", r.Method), slog.String("path", shownPath(r.URL.Path)), slog.Int("status", w.status),
 		slog.Duration("took", time.Since(began)), slog.String("client", a.client(r)))
+}
+
+// from returns the request's context, which says where the request comes from.
+func (a *api) from(r *http.Request, via string) context.Context {
+	return access.WithOrigin(r.Context(), access.Origin{Via: via, Address: a.client(r), Agent: access.ClipAgent(r.UserAgent())})
 }
 
 // client returns the address that a request came from: the connection's, or, when that is a trusted proxy's, the last

@@ -74,7 +74,7 @@ func (a *api) authenticated(needs access.Permission) func(huma.Context, func(hum
 			return
 		}
 		w.Header()["Cache-Control"] = noStore
-		next(huma.WithValue(ctx, callerKey{}, c))
+		next(huma.WithContext(ctx, context.WithValue(a.from(r, "api"), callerKey{}, c)))
 	}
 }
 

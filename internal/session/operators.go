@@ -62,7 +62,8 @@ func (s *Service) replace(r *http.Request) {
 	for _, c := range r.CookiesNamed(s.name(operator)) {
 		found, err := s.o.Store.SessionByCookie(r.Context(), sha256.Sum256([]byte(c.Value)), s.o.Now())
 		if err == nil && !found.Portal {
-			_ = s.o.Store.DeleteSession(r.Context(), found.ID)
+			own := &access.Caller{Session: found.ID, Known: s.nameOf(found)}
+			_ = s.o.Store.DeleteSession(s.ended(r.Context(), own, found), found.ID)
 		}
 	}
 }
@@ -194,7 +195,7 @@ func (s *Service) EndSession(ctx context.Context, c *access.Caller, id patchbay.
 	case err != nil:
 		return problem("reading the session", err)
 	}
-	if err := s.o.Store.DeleteSession(ctx, id); err != nil && !errors.Is(err, store.ErrNotFound) {
+	if err := s.o.Store.DeleteSession(s.ended(ctx, c, found), id); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return problem("ending the session", err)
 	}
 	return nil

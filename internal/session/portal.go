@@ -83,7 +83,7 @@ func (s *Service) CreatePortal(ctx context.Context, c *access.Caller, in PortalI
 	}
 	token := random(claimPrefix)
 	rec.Claim = sha256.Sum256([]byte(token))
-	if err := s.o.Store.SaveSession(ctx, rec); err != nil {
+	if err := s.o.Store.SaveSession(s.opened(ctx, c, rec), rec); err != nil {
 		return nil, problem("saving the portal session", err)
 	}
 	v := portalView(rec)
@@ -217,10 +217,12 @@ func (s *Service) Portal(ctx context.Context, c *access.Caller, id patchbay.Sess
 
 // DeletePortal ends a portal session: its pages answer nothing more from then on.
 func (s *Service) DeletePortal(ctx context.Context, c *access.Caller, id patchbay.SessionID) error {
-	if _, err := s.Portal(ctx, c, id); err != nil {
+	v, err := s.Portal(ctx, c, id)
+	if err != nil {
 		return err
 	}
-	if err := s.o.Store.DeleteSession(ctx, id); err != nil && !errors.Is(err, store.ErrNotFound) {
+	rec := &store.Session{ID: id, Portal: true, Scope: v.Scope, User: v.User}
+	if err := s.o.Store.DeleteSession(s.ended(ctx, c, rec), id); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return problem("ending the portal session", err)
 	}
 	return nil

@@ -51,6 +51,7 @@ type Keys interface {
 type Options struct {
 	Store interface {
 		store.Sessions
+		store.Audit
 		NewID(n int) int64
 	}
 	Keys Keys
@@ -83,8 +84,9 @@ type View struct {
 
 // Service looks after sessions.
 type Service struct {
-	o      Options
-	secure bool
+	o        Options
+	secure   bool
+	refusals refusals
 }
 
 // New returns a Service.
@@ -175,11 +177,12 @@ func (s *Service) permissions(found *store.Session) ([]access.Permission, bool) 
 // exists.
 func (s *Service) SignIn(w http.ResponseWriter, r *http.Request, key patchbay.Secret) error {
 	c, err := s.o.Keys.Lookup(strings.TrimSpace(key.Reveal()))
-	if err != nil {
-		return err
+	if err == nil && !c.May(access.Read) {
+		err = patchbay.Errorf(patchbay.CodeForbidden, "this API key may not read, so there is nothing that it could show: sign in with one that has the permission read, manage or admin")
 	}
-	if !c.May(access.Read) {
-		return patchbay.Errorf(patchbay.CodeForbidden, "this API key may not read, so there is nothing that it could show: sign in with one that has the permission read, manage or admin")
+	if err != nil {
+		s.Refused(r, err)
+		return err
 	}
 	return s.beginOperator(w, r, &store.Session{Scope: c.Scope, Permissions: names(c.Permissions), Key: c.Key, User: c.Name, Via: ViaKey})
 }
@@ -189,7 +192,7 @@ func (s *Service) begin(ctx context.Context, rec *store.Session) (string, error)
 	value := random("")
 	rec.ID, rec.Cookie = patchbay.SessionID(s.o.Store.NewID(1)), sha256.Sum256([]byte(value))
 	rec.CreatedAt = s.o.Now().UTC().Truncate(time.Millisecond)
-	if err := s.o.Store.SaveSession(ctx, rec); err != nil {
+	if err := s.o.Store.SaveSession(s.begun(ctx, rec), rec); err != nil {
 		return "", problem("saving the session", err)
 	}
 	return value, nil
@@ -198,14 +201,15 @@ func (s *Service) begin(ctx context.Context, rec *store.Session) (string, error)
 // SignOut ends the session that Caller would find, and takes its cookie away.
 func (s *Service) SignOut(w http.ResponseWriter, r *http.Request) error {
 	for _, kind := range []kind{portal, operator} {
-		_, v, err := s.of(r, kind)
+		c, v, err := s.of(r, kind)
 		if err != nil {
 			return err
 		}
 		if v == nil {
 			continue
 		}
-		if err := s.o.Store.DeleteSession(r.Context(), v.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
+		rec := &store.Session{ID: v.ID, Portal: v.Portal, Scope: v.Scope, User: v.User, Key: c.Key}
+		if err := s.o.Store.DeleteSession(s.ended(r.Context(), c, rec), v.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return problem("ending the session", err)
 		}
 		s.clear(w, kind)

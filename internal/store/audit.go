@@ -19,7 +19,7 @@ type AuditEntry struct {
 	Scope patchbay.Scope
 	// Action is what was done, such as "link.created"; Object to what, by its identifier, and Title how that was called.
 	Action, Object, Title string
-	// ActorKind is "key", "session", "portal", "signature", "development" or "system"; Actor is its identifier, where it has
+	// ActorKind is "key", "session", "portal", "signature", "development", "stranger" or "system"; Actor is its identifier, where it has
 	// one, and ActorName what people know it by.
 	ActorKind, Actor, ActorName string
 	// Via is "api" or "web" ("" for what the system did), Address and Agent are the caller's address and program.

@@ -120,6 +120,7 @@ func (c *call) signedOn() error {
 		err = c.o.Sessions.SignInAs(c.w, c.r, session.Identity{Issuer: who.Issuer, Subject: who.Subject, Name: who.Name, Role: who.Role, Scope: who.Scope})
 	}
 	if err != nil {
+		c.o.Sessions.Refused(c.r, err)
 		return c.signOnFailed(err, "")
 	}
 	return c.redirect(local(who.Back, "/"))

@@ -77,6 +77,8 @@ type Options struct {
 	Sessions Sessions
 	// SignOn is nil where operators sign in with keys alone; SignOnName is how the provider is called.
 	SignOn     SignOn
+	// Refused writes down that somebody was not let in, and why.
+	Refused(r *http.Request, why error)
 	SignOnName string
 	// Connections are nil where accounts cannot be connected, Hooks where partners do not call.
 	Connections Connections
