@@ -62,6 +62,8 @@ type Sessions interface {
 	SignIn(w http.ResponseWriter, r *http.Request, key patchbay.Secret) error
 	// SignInAs begins the session of an operator for whom a provider has vouched.
 	SignInAs(w http.ResponseWriter, r *http.Request, id session.Identity) error
+	// Refused writes down that somebody was not let in, and why.
+	Refused(r *http.Request, why error)
 	// SignOut ends the session and takes the cookie back.
 	SignOut(w http.ResponseWriter, r *http.Request) error
 	// Exchange begins a portal's session with its one-time token, sets its cookie and returns the page to go to.
@@ -77,8 +79,6 @@ type Options struct {
 	Sessions Sessions
 	// SignOn is nil where operators sign in with keys alone; SignOnName is how the provider is called.
 	SignOn     SignOn
-	// Refused writes down that somebody was not let in, and why.
-	Refused(r *http.Request, why error)
 	SignOnName string
 	// Connections are nil where accounts cannot be connected, Hooks where partners do not call.
 	Connections Connections
