@@ -5,9 +5,9 @@ package demo
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -96,7 +96,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	defer api.Close()
 	p := &player{o: o, api: api, partners: partners, mail: mail, account: newAccount(o.Console, o.Now),
-		world: &world{random: rand.New(rand.NewPCG(o.Seed, 1)), now: o.Now, run: 400, pull: 30}}
+		world: worldOf(o.Seed, o.Now)}
 	return p.run(ctx, data)
 }
 
@@ -258,16 +258,7 @@ func (p *player) play(ctx context.Context) error {
 
 // event makes the next event.
 func (p *player) event() (*client.NewEvent, error) {
-	s := p.world.next(p.scenes)
-	at, payload, err := p.world.play(s, p.catalog[s.eventType].Example)
-	if err != nil {
-		return nil, err
-	}
-	e := &client.NewEvent{Type: s.eventType, Scope: &at.scope, Also: at.also, Payload: payload}
-	if at.actor != "" {
-		e.Actor = []byte(`{"name":` + strconv.Quote(at.actor) + `}`)
-	}
-	return e, nil
+	return (&Story{p.world, p.scenes, func(eventType string) json.RawMessage { return p.catalog[eventType].Example }}).Next()
 }
 
 func (p *player) publish(ctx context.Context) error {

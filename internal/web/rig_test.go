@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/app"
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) { os.Exit(browsertest.Main(m)) }
 
 // site is a whole installation behind TLS, as browsers meet it, and the partner Tasks beside it.
 type site struct {
-	t     *testing.T
+	t     testing.TB
 	url   string
 	key   string
 	tasks *tasks
@@ -34,7 +35,10 @@ type site struct {
 }
 
 // open starts an installation.
-func open(t *testing.T, change ...func(*config.Config)) *site {
+func open(t testing.TB, change ...func(*config.Config)) *site { return openAt(t, nil, change...) }
+
+// openAt is open with a clock.
+func openAt(t testing.TB, now func() time.Time, change ...func(*config.Config)) *site {
 	t.Helper()
 	partner := newTasks(t)
 	var serving sync.Map
@@ -51,7 +55,7 @@ func open(t *testing.T, change ...func(*config.Config)) *site {
 		Config: config.Config{
 			Data: t.TempDir(), Listen: "127.0.0.1:0", PublicURL: front.URL, EgressAllow: config.Networks{netip.MustParsePrefix("127.0.0.0/8")},
 		},
-		Integrations: append(all.Integrations(), partner, chimes{}),
+		Integrations: append(all.Integrations(), partner, chimes{}), Now: now,
 	}
 	for _, c := range change {
 		c(&o.Config)
@@ -178,7 +182,7 @@ type tasks struct {
 	revoked int
 }
 
-func newTasks(t *testing.T) *tasks {
+func newTasks(t testing.TB) *tasks {
 	p := &tasks{}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /authorize", func(w http.ResponseWriter, r *http.Request) {

@@ -1,0 +1,117 @@
+package web_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/patchbay/patchbay/internal/demo"
+)
+
+// clock can be put forward, so that an installation has a day behind it after a second.
+type clock struct{ behind atomic.Int64 }
+
+func (c *clock) now() time.Time { return time.Now().Add(-time.Duration(c.behind.Load())) }
+
+// liveIn gives an installation whose clock is a day behind what such a day brings: links of three products, events at the pace
+// of an office, partners of which one is never there, jobs, hooks, keys and accounts. It is the same every time, and at
+// its end the clock is right.
+func (s *site) liveIn(c *clock, events int) {
+	s.t.Helper()
+	partner := newPartner(s)
+	s.castLinks(partner)
+	examples := map[string]json.RawMessage{}
+	for _, x := range s.list("/events") {
+		raw, err := json.Marshal(x["example"])
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		examples[x["key"].(string)] = raw
+	}
+	story := demo.NewStory(7, c.now, func(eventType string) json.RawMessage { return examples[eventType] })
+	rnd := rand.New(rand.NewPCG(7, 7))
+	begin := c.behind.Load()
+	for _, at := range paces(rnd, events) {
+		c.behind.Store(int64(float64(begin) * (1 - at)))
+		e, err := story.Next()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.api("POST", "/v1/events", e)
+	}
+	c.behind.Store(0)
+}
+
+// paces are moments of a day, as shares of it, more of them while people work.
+func paces(rnd *rand.Rand, n int) []float64 {
+	out := make([]float64, 0, n)
+	for len(out) < n {
+		at := rnd.Float64()
+		busy := 1 - 4*(at-.55)*(at-.55) // most a little after the middle
+		if rnd.Float64() < busy*busy*busy {
+			out = append(out, at)
+		}
+	}
+	slices.Sort(out)
+	return append(out, 1, 1, 1)
+}
+
+// newPartner answers every call well, but those to /flaky only sometimes.
+func newPartner(s *site) string {
+	var n atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/flaky" && n.Add(1)%3 != 0 {
+			http.Error(w, `{"error": "the queue is full"}`, http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprint(w, "ok")
+	}))
+	s.t.Cleanup(server.Close)
+	return server.URL
+}
+
+func (s *site) castLinks(partner string) {
+	s.t.Helper()
+	link := func(in map[string]any) string { return s.api("POST", "/v1/links", in)["id"].(string) }
+	to := func(path string) map[string]any { return map[string]any{"url": partner + path} }
+	link(map[string]any{"integration": "slack", "scope": "acme/qa", "events": []string{"run_*"}, "settings": map[string]any{"url": partner + "/slack/qa", "channel": "#qa"}})
+	link(map[string]any{"integration": "slack", "scope": "globex/repos/web", "events": []string{"repo.push"}, "settings": map[string]any{"url": partner + "/slack/develop", "channel": "#develop"}})
+	link(map[string]any{"integration": "slack", "scope": "globex/repos", "reach": "children", "events": []string{"pullrequest.*"}, "settings": map[string]any{"url": partner + "/slack/general", "channel": "#general"}})
+	link(map[string]any{"integration": "webhook", "scope": "springfield", "events": []string{"*Created", "*StateChanged"}, "name": "City data warehouse", "settings": to("/warehouse")})
+	link(map[string]any{"integration": "webhook", "scope": "springfield", "events": []string{"operation*"}, "name": "Flaky contractor", "settings": to("/flaky")})
+	link(map[string]any{"integration": "webhook", "scope": "acme", "events": []string{"run_error"}, "name": "Dead pager", "settings": map[string]any{"url": "http://127.0.0.1:1/page"}})
+	paused := link(map[string]any{"integration": "webhook", "scope": "globex", "events": []string{"repo.*"}, "name": "Nightly import", "settings": to("/nightly")})
+	s.api("POST", "/v1/links/"+paused+"/pause", nil)
+	off := link(map[string]any{"integration": "email", "scope": "initech/teams/eng", "events": []string{"entry.created"}, "name": "Team mail", "settings": map[string]any{"to": []string{"team@initech.example"}, "host": "smtp.example.com", "from": "p@example.com"}})
+	s.api("PATCH", "/v1/links/"+off, map[string]any{"enabled": false})
+	link(map[string]any{"integration": "inbox", "scope": "initech", "events": []string{"entry.created"}, "name": "Done list"})
+	link(map[string]any{"integration": "inbox", "scope": "acme", "events": []string{"run_*", "patchbay.link.*"}, "name": "What failed at Acme"})
+	link(map[string]any{"integration": "incoming", "scope": "globex", "events": []string{}, "name": "Status page", "settings": map[string]any{}})
+	s.api("POST", "/v1/keys", map[string]any{"name": "Globex deploy", "scope": "globex", "permissions": []string{"publish", "read"}})
+	s.api("POST", "/v1/keys", map[string]any{"name": "Support desk", "permissions": []string{"read"}})
+	s.portal("initech/teams/eng")
+}
+
+// list returns an answer that is a list.
+func (s *site) list(path string) []map[string]any {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+path, http.NoBody)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	resp, err := s.http.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var out []map[string]any
+	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
+		s.t.Fatal(err)
+	}
+	return out
+}
