@@ -16,6 +16,7 @@ func (a *App) pages() (*web.Site, error) {
 		FrameAncestors: a.config.PortalFrames, Secure: strings.HasPrefix(a.publicURL(), "https://"), Log: a.log, Now: a.o.Now,
 		Stats: a.stats, Nodes: a.nodes(), Sealer: a.sealer,
 	}
+	o.Keys, o.SignedIn = a.keys, a.sessions
 	if a.signOn != nil {
 		o.SignOn, o.SignOnName = a.signOn, a.config.OIDCName
 	}

@@ -1,6 +1,10 @@
 package web
 
-import "html/template"
+import (
+	"html/template"
+
+	"github.com/patchbay/patchbay/internal/access"
+)
 
 // navGroup are pages that belong together.
 type navGroup struct {
@@ -26,8 +30,17 @@ func navigation() []navGroup {
 			{"settings", "Links", "/settings/", icon(`<path d="M9.5 14.5l5-5M8 11l-2.5 2.5a3.9 3.9 0 0 0 5.5 5.5L13.5 16.5M16 13l2.5-2.5A3.9 3.9 0 0 0 13 5l-2.5 2.5"/>`)},
 			{"integrations", "Integrations", "/integrations", icon(`<path d="M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM16.5 13v7M13 16.5h7"/>`)},
 		}},
+		{"Who and how", []navItem{
+			{"keys", "Keys", "/keys", icon(`<path d="M8 11.5a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM11 12.5 19 4.5M15.5 8l3 3M13 10.5l2 2"/>`)},
+		}},
 	}
 }
+
+// adminPages are those that administrators see alone.
+var adminPages = map[string]bool{"keys": true, "installation": true}
+
+// Shows reports whether the navigation leads whoever looks to a page.
+func (p *page) Shows(key string) bool { return !adminPages[key] || p.caller.May(access.Admin) }
 
 // icon is a picture of 24 by 24 in the colour of the text around it. It says nothing that the text does not.
 func icon(paths template.HTML) template.HTML {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/access"
 )
 
 //go:embed templates
@@ -35,6 +36,8 @@ type page struct {
 	Home string
 	// Who is the operator who looks.
 	Who who
+	// caller is the same, for what only some see.
+	caller *access.Caller
 	// Note is what came of what was done before.
 	Note *note
 	// Status is what a screen reader is told when parts of the page are replaced.
@@ -72,6 +75,7 @@ func (n *note) secrets() [][2]string {
 func samples() map[string]any {
 	return map[string]any{
 		"overview": &overviewPage{}, "integration": &integrationPage{}, "gallery": &galleryPage{}, "link": &linkPage{}, "delete": &deletePage{}, "settings": &settingsPage{},
+		"keys": &keysPage{}, "key-new": &newKeyPage{}, "key-delete": &keyPage{},
 		"sign-in": &signInPage{}, "portal": nil, "problem": &problemPage{}, "connect": &connectPage{},
 		"connection": &connectionPage{}, "hooks": &hooksPage{}, "hook": &hookPage{},
 		"find": &findPage{}, "events": &eventsPage{}, "event": &eventPage{}, "replay": &replayPage{},
@@ -168,6 +172,7 @@ func (c *call) show(status int, name string, p *page) error {
 	if c.who != nil {
 		p.SignedIn, p.Portal, p.Return = true, c.who.Portal, c.session.Return
 		p.Home = settingsPath(c.who.Scope)
+		p.caller = c.who
 		p.Who = who{Name: c.session.Name, Role: roleWord(c.session.Role), Scope: c.who.Scope, SignedIn: c.session.ID != 0}
 	}
 	if p.Note == nil {

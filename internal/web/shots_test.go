@@ -89,7 +89,7 @@ func (s *site) shootForms(p *browsertest.Page, width int, dark bool) {
 func (s *site) addresses() map[string]string {
 	return map[string]string{
 		"overview": "/", "integration": "/integrations/webhook", "overview-hour": "/?window=1h", "gallery": "/integrations?scope=acme/teams/42", "settings": "/settings/acme/teams/42", "root": "/settings/",
-		"form": "/integrations/tasks/link?scope=acme/teams/42&connection=none", "slack": "/integrations/slack/link?scope=acme/teams/42&connection=none", "webhook": "/integrations/webhook/link?scope=acme/teams/42", "missing": "/settings/nothing/../here", "hooks": "/hooks", "sign-in": "/sign-in",
+		"form": "/integrations/tasks/link?scope=acme/teams/42&connection=none", "slack": "/integrations/slack/link?scope=acme/teams/42&connection=none", "webhook": "/integrations/webhook/link?scope=acme/teams/42", "missing": "/settings/nothing/../here", "hooks": "/hooks", "sign-in": "/sign-in", "keys": "/keys", "key-new": "/keys/new",
 		"events": "/events", "events-none": "/events?scope=nobody",
 	}
 }

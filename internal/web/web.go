@@ -80,6 +80,9 @@ type Options struct {
 	// SignOn is nil where operators sign in with keys alone; SignOnName is how the provider is called.
 	SignOn     SignOn
 	SignOnName string
+	// Keys and SignedIn are nil where nobody looks after API keys, and after who is signed in.
+	Keys     Keys
+	SignedIn SignedIn
 	// Connections are nil where accounts cannot be connected, Hooks where partners do not call.
 	Connections Connections
 	Hooks       Hooks
@@ -185,6 +188,11 @@ func (s *Site) routes() {
 	s.handle("GET /events/{id}/payload.json", (*call).payload)
 	s.handle("GET /events/{id}/replay", (*call).confirmReplay)
 	s.handle("POST /events/{id}/replay", (*call).replayEvent)
+	s.handle("GET /keys", (*call).keys)
+	s.handle("POST /keys", (*call).createKey)
+	s.handle("GET /keys/new", (*call).newKey)
+	s.handle("GET /keys/{id}/delete", (*call).confirmDeleteKey)
+	s.handle("POST /keys/{id}/delete", (*call).deleteKey)
 	s.open("GET /sign-in", (*call).signInForm)
 	s.open("POST /sign-in", (*call).signIn)
 	s.open("GET /sign-in/oidc", (*call).signOn)
