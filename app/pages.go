@@ -29,6 +29,7 @@ func (a *App) pages() (*web.Site, error) {
 	if a.hooks != nil {
 		o.Hooks = a.hooks
 	}
-	o.Events, o.Outcomes, o.Stream = a.ingest, deliver.NewService(a.engine, a.links.Revision), a.hub
+	deliveries := deliver.NewService(a.engine, a.links.Revision)
+	o.Events, o.Outcomes, o.Deliveries, o.Stream = a.ingest, deliveries, deliveries, a.hub
 	return web.New(o)
 }

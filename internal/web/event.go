@@ -194,6 +194,8 @@ type deliveryRow struct {
 	*deliver.View
 	Kind, Word string
 	Name, Edit string
+	// Sees says that the viewer sees the link, Edit that there is a page of it.
+	Sees bool
 }
 
 // deliveryWords are the words for the states of a delivery, and their colours.
@@ -214,7 +216,7 @@ func (c *call) deliveryRow(v *deliver.View) deliveryRow {
 	}
 	if v.Link != nil {
 		if l, err := c.o.Links.Get(c.r.Context(), c.who, *v.Link); err == nil {
-			row.Name, row.Edit = markup.Clip(l.ShortName, 80), linkAddress(v.Integration, *v.Link)
+			row.Name, row.Edit, row.Sees = markup.Clip(l.ShortName, 80), linkAddress(v.Integration, *v.Link), c.who.Sees(l.Scope)
 		}
 	}
 	return row

@@ -32,13 +32,25 @@ func (c *call) live() error {
 	if err := c.forOperators(); err != nil {
 		return err
 	}
-	if c.o.Stream == nil {
-		return notKept("streams")
-	}
 	filter, err := c.liveFilter()
 	if err != nil {
 		return err
 	}
+	return c.watch(filter)
+}
+
+// watch tells the page how much has happened that the filter selects, as far as the viewer sees it, until it is left.
+func (c *call) watch(filter stream.Filter) error {
+	if c.o.Stream == nil {
+		return notKept("streams")
+	}
+	if err := c.who.Require(access.Read); err != nil {
+		return err
+	}
+	if filter.Scope == "" {
+		filter.Scope = c.who.Scope
+	}
+	filter.Within = c.who.Scope
 	select {
 	case c.watching <- struct{}{}:
 		defer func() { <-c.watching }()

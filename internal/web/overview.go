@@ -32,11 +32,6 @@ type Nodes interface {
 	Overview(ctx context.Context, c *access.Caller) (*cluster.Overview, error)
 }
 
-// JobList lists what was asked for over many events or deliveries.
-type JobList interface {
-	List(ctx context.Context, c *access.Caller, q jobs.Query) (views []jobs.View, more bool, err error)
-}
-
 // What the overview looks at is bounded, however much there is.
 const (
 	overviewLinks    = 1000
@@ -77,11 +72,6 @@ type overviewTotal struct{ In, Out, Failed, Typical, Slow string }
 type oldestRow struct {
 	Title, Href, Scope, Waiting string
 	At                          time.Time
-}
-
-type jobRow struct {
-	*jobs.View
-	Percent int
 }
 
 type nodeRow struct {
@@ -303,7 +293,7 @@ func (c *call) overviewJobs(body *overviewPage) error {
 		return err
 	}
 	for i := range views {
-		body.Jobs = append(body.Jobs, jobRow{&views[i], int(100 * views[i].Progress)})
+		body.Jobs = append(body.Jobs, c.jobRow(&views[i]))
 	}
 	return nil
 }

@@ -74,6 +74,8 @@ func (n *note) secrets() [][2]string {
 // that is missing or cannot be drawn is found before anybody sees it.
 func samples() map[string]any {
 	return map[string]any{
+		"deliveries": &deliveriesPage{}, "delivery": &deliveryPage{}, "delivery-ask": &deliveryAsk{},
+		"jobs": &jobsPage{}, "job": &jobPage{}, "job-new": &newJobPage{},
 		"overview": &overviewPage{}, "integration": &integrationPage{}, "gallery": &galleryPage{}, "link": &linkPage{}, "delete": &deletePage{}, "settings": &settingsPage{},
 		"keys": &keysPage{}, "key-new": &newKeyPage{}, "key-delete": &keyPage{},
 		"sign-in": &signInPage{}, "portal": nil, "problem": &problemPage{}, "connect": &connectPage{},

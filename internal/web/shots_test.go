@@ -3,6 +3,7 @@ package web_test
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -87,6 +88,13 @@ func (s *site) shootForms(p *browsertest.Page, width int, dark bool) {
 
 // addresses are the pages that there are, by a name.
 func (s *site) addresses() map[string]string {
+	out := s.deliveryAddresses()
+	maps.Copy(out, s.plainAddresses())
+	return out
+}
+
+// plainAddresses are those that need nothing to be there.
+func (s *site) plainAddresses() map[string]string {
 	return map[string]string{
 		"overview": "/", "integration": "/integrations/webhook", "overview-hour": "/?window=1h", "gallery": "/integrations?scope=acme/teams/42", "settings": "/settings/acme/teams/42", "root": "/settings/",
 		"form": "/integrations/tasks/link?scope=acme/teams/42&connection=none", "slack": "/integrations/slack/link?scope=acme/teams/42&connection=none", "webhook": "/integrations/webhook/link?scope=acme/teams/42", "missing": "/settings/nothing/../here", "hooks": "/hooks", "sign-in": "/sign-in", "keys": "/keys", "key-new": "/keys/new",

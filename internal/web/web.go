@@ -94,7 +94,9 @@ type Options struct {
 	// Stats, Nodes and Jobs are nil where nobody counts, there is one process, or the database keeps no jobs.
 	Stats Stats
 	Nodes Nodes
-	Jobs  JobList
+	Jobs  Jobs
+	// Deliveries are nil where nobody looks at them.
+	Deliveries Deliveries
 	// Sealer hides the secrets that a form carries to its next page.
 	Sealer store.Sealer
 	// Integrations are shown in this order.
@@ -193,6 +195,17 @@ func (s *Site) routes() {
 	s.handle("GET /keys/new", (*call).newKey)
 	s.handle("GET /keys/{id}/delete", (*call).confirmDeleteKey)
 	s.handle("POST /keys/{id}/delete", (*call).deleteKey)
+	s.handle("GET /deliveries", (*call).deliveries)
+	s.handle("GET /deliveries/live", (*call).deliveriesLive)
+	s.handle("GET /deliveries/{id}", (*call).delivery)
+	s.handle("GET /deliveries/{id}/live", (*call).deliveryLive)
+	s.handle("GET /deliveries/{id}/{what}", (*call).askDelivery)
+	s.handle("POST /deliveries/{id}/{what}", (*call).changeDelivery)
+	s.handle("GET /jobs", (*call).jobs)
+	s.handle("POST /jobs", (*call).createJob)
+	s.handle("GET /jobs/new", (*call).newJob)
+	s.handle("GET /jobs/{id}", (*call).job)
+	s.handle("POST /jobs/{id}/cancel", (*call).cancelJob)
 	s.open("GET /sign-in", (*call).signInForm)
 	s.open("POST /sign-in", (*call).signIn)
 	s.open("GET /sign-in/oidc", (*call).signOn)

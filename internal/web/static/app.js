@@ -215,6 +215,9 @@
     }
   });
 
+  // Other scripts have got a page anew, of which parts take the place of those here.
+  document.addEventListener("patchbay:page", (event) => replace(event.detail));
+
   times(document);
   const summary = document.getElementById("problems");
   if (summary) summary.focus();

@@ -18,8 +18,9 @@
     const source = new EventSource(line.dataset.arrivals);
     source.addEventListener("new", (event) => {
       const n = Number(event.data);
-      const text = n === 1 ? "1 new event" : `${n} new events`;
-      if (line.hidden) say("There are new events.");
+      const { one = "event", many = "events" } = line.dataset;
+      const text = n === 1 ? `1 new ${one}` : `${n} new ${many}`;
+      if (line.hidden) say(`There are new ${many}.`);
       to.textContent = `Show ${text}`;
       line.hidden = false;
     });
