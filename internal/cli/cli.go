@@ -119,6 +119,8 @@ type program struct {
 	json     bool
 	now      func() time.Time
 	args     []string
+	// file is the configuration file; nil before it was read.
+	file *config.File
 }
 
 // Main runs the program with the process's arguments and ends the process.
@@ -244,7 +246,7 @@ func (p *program) details(answer *client.Error) {
 type configFlag string
 
 // BeforeResolve gives kong the configuration file's values.
-func (r *root) BeforeResolve(ctx *kong.Context) error {
+func (r *root) BeforeResolve(ctx *kong.Context, p *program) error {
 	path := ""
 	for _, flag := range ctx.Flags() {
 		if flag.Name == "config" {
@@ -255,6 +257,7 @@ func (r *root) BeforeResolve(ctx *kong.Context) error {
 	if err != nil {
 		return err
 	}
+	p.file = file
 	ctx.AddResolver(resolver{file})
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -29,6 +30,7 @@ func (c *serveCmd) Run(p *program) error {
 	if err := c.Validate(); err != nil {
 		return usageError{err}
 	}
+	c.From = config.FindOrigins(p.args, os.LookupEnv, p.file)
 	return p.serve(p.ctx, c.WithDefaults(), func(in Installation) { p.banner(c.WithDefaults(), in) })
 }
 

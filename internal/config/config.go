@@ -42,6 +42,9 @@ const (
 // Config is every setting of an installation. Its zero value is a complete configuration: a field that is not set has
 // the default that its help names (see WithDefaults).
 type Config struct {
+	// From says where settings come from; nil where nobody knows.
+	From Origins `kong:"-"`
+
 	Listen   string          `name:"listen" env:"PATCHBAY_LISTEN" placeholder:"HOST:PORT" help:"Address to serve on. Default: ${default_listen}."`
 	Data     string          `name:"data" env:"PATCHBAY_DATA" placeholder:"DIR" help:"Directory that holds the embedded database, the first admin key and the name of this node. Default: ${default_data}."`
 	Database patchbay.Secret `name:"database" env:"PATCHBAY_DATABASE" placeholder:"URL" help:"PostgreSQL database that this node shares with others, such as postgres://USER:PASSWORD@HOST:5432/NAME. Better given in the environment than on the command line. Default: an embedded SQLite database in the data directory."`

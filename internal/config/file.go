@@ -113,7 +113,9 @@ func fields() map[string]reflect.Type {
 	out := map[string]reflect.Type{}
 	for _, t := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Client]()} {
 		for i := range t.NumField() {
-			out[t.Field(i).Tag.Get("name")] = t.Field(i).Type
+			if name := t.Field(i).Tag.Get("name"); name != "" {
+				out[name] = t.Field(i).Type
+			}
 		}
 	}
 	return out
