@@ -32,6 +32,8 @@ type site struct {
 	key   string
 	tasks *tasks
 	http  *http.Client
+	// stop ends the installation; the end of the test does too.
+	stop func()
 }
 
 // open starts an installation.
@@ -67,13 +69,14 @@ func openAt(t testing.TB, now func() time.Time, change ...func(*config.Config)) 
 	if err := a.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		if err := a.Stop(context.Background()); err != nil {
 			t.Errorf("stopping: %v", err)
 		}
 	})
+	t.Cleanup(stop)
 	serving.Store("app", a.Handler())
-	s := &site{t: t, url: front.URL, tasks: partner, http: front.Client()}
+	s := &site{t: t, url: front.URL, tasks: partner, http: front.Client(), stop: stop}
 	s.key, _ = a.AdminKey()
 	s.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return s
