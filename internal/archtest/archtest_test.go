@@ -37,6 +37,7 @@ var rules = map[string][]string{
 	"internal/catalog/schema":  {"", "internal/rawjson"},
 	"internal/catalog/tmpl":    {"", "internal/rawjson"},
 	"internal/console":         {""},
+	"internal/reference":       {"", "integration", "integration/markup", "internal/catalog"},
 	"internal/docgen":          {"", "integration", "internal/catalog"},
 	"internal/live":            {"", "client", "internal/console"},
 	"internal/route":           {"", "internal/rawjson"},

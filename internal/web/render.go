@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/catalog/outline"
 	"github.com/patchbay/patchbay/internal/access"
 )
 
@@ -74,6 +75,7 @@ func (n *note) secrets() [][2]string {
 // that is missing or cannot be drawn is found before anybody sees it.
 func samples() map[string]any {
 	return map[string]any{
+		"catalog": &catalogPage{}, "type": &typePage{Outline: &outline.Outline{}},
 		"deliveries": &deliveriesPage{}, "delivery": &deliveryPage{}, "delivery-ask": &deliveryAsk{},
 		"jobs": &jobsPage{}, "job": &jobPage{}, "job-new": &newJobPage{},
 		"overview": &overviewPage{}, "integration": &integrationPage{}, "gallery": &galleryPage{}, "link": &linkPage{}, "delete": &deletePage{}, "settings": &settingsPage{},
@@ -203,6 +205,9 @@ func (c *call) secure() {
 	images := "'self' data:"
 	if c.theme.logoOrigin != "" {
 		images += " " + c.theme.logoOrigin
+	}
+	if c.frames {
+		images += "; frame-src 'self'"
 	}
 	c.w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src "+images+
 		"; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors "+frames)

@@ -206,6 +206,8 @@ func (s *Site) routes() {
 	s.handle("GET /jobs/new", (*call).newJob)
 	s.handle("GET /jobs/{id}", (*call).job)
 	s.handle("POST /jobs/{id}/cancel", (*call).cancelJob)
+	s.handle("GET /catalog", (*call).catalogList)
+	s.handle("GET /catalog/{type...}", (*call).eventType)
 	s.open("GET /sign-in", (*call).signInForm)
 	s.open("POST /sign-in", (*call).signIn)
 	s.open("GET /sign-in/oidc", (*call).signOn)
@@ -281,6 +283,8 @@ type call struct {
 	// who is nil, and session too, on the pages that everybody may see.
 	who     *access.Caller
 	session *session.View
+	// frames says that the page shows another one of this site in a frame.
+	frames bool
 	// code and details are those of the error that was explained last.
 	code    patchbay.Code
 	details []patchbay.Detail

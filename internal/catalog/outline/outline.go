@@ -31,8 +31,9 @@ type Row struct {
 	Values, Examples []string
 	// Default is what a missing one stands for, as JSON; "" when nothing is said.
 	Default string
-	// Same is the path of the value above that this one has the schema of: "" is the payload itself, nil is none.
-	Same *string
+	// Again says that it has the schema of a value above, whose path is Same; "" is the payload itself.
+	Again bool
+	Same  string
 	// Deeper says that it has fields which are not listed, because they are too deep.
 	Deeper bool
 }
@@ -218,8 +219,7 @@ func (w *outliner) read(f *facts, raw []byte, at place) {
 func (w *outliner) follow(f *facts, ref string, at place) {
 	for _, before := range at.refs {
 		if before.to == ref {
-			path := before.path
-			f.Same = &path
+			f.Again, f.Same = true, before.path
 			return
 		}
 	}

@@ -38,8 +38,8 @@ func drawn(o *Outline) string {
 		if r.Default != "" {
 			more = append(more, "default "+r.Default)
 		}
-		if r.Same != nil {
-			more = append(more, "same as "+*r.Same)
+		if r.Again {
+			more = append(more, "same as "+r.Same)
 		}
 		if r.Deeper {
 			more = append(more, "and deeper")

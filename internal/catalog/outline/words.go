@@ -11,7 +11,7 @@ import (
 
 // children adds the rows below a value. parent is its row, -1 for the payload.
 func (w *outliner) children(f *facts, path string, depth, parent int) {
-	if f.Same != nil || f.empty() {
+	if f.Again || f.empty() {
 		return
 	}
 	if depth > maxDepth {
@@ -68,7 +68,7 @@ func (w *outliner) row(r *Row, all []piece, path string, depth int) {
 
 // empty reports whether nothing is below the value.
 func (f *facts) empty() bool {
-	return len(f.fields)+len(f.others)+len(f.required)+len(f.first)+len(f.forms) == 0 && (f.of == nil || f.of.Same != nil || f.of.empty())
+	return len(f.fields)+len(f.others)+len(f.required)+len(f.first)+len(f.forms) == 0 && (f.of == nil || f.of.Again || f.of.empty())
 }
 
 // needs says in a form that only demands fields of the value above what it demands.
@@ -107,7 +107,7 @@ func (w *outliner) unite(f *facts) {
 	var types, values []string
 	for _, p := range f.forms {
 		form := w.facts([]piece{p}, p.at.path)
-		plain := form.Title+form.Description+form.Format+form.Default == "" && len(form.Rules)+len(form.Examples) == 0 && form.Same == nil
+		plain := form.Title+form.Description+form.Format+form.Default == "" && len(form.Rules)+len(form.Examples) == 0 && !form.Again
 		if !plain || !form.empty() || form.of != nil || len(form.types)+len(form.Values) == 0 {
 			return
 		}
@@ -133,7 +133,7 @@ func (f *facts) words() {
 			f.types = []string{"object"}
 		case f.of != nil || len(f.first) > 0:
 			f.types = []string{"array"}
-		case len(f.forms) > 0 || len(f.Values) > 0 || f.Same != nil:
+		case len(f.forms) > 0 || len(f.Values) > 0 || f.Again:
 			return
 		default:
 			f.Type = "any"
@@ -162,8 +162,8 @@ func (f *facts) elements() string {
 	if len(of.Values) > 0 {
 		f.rule("each one of " + strings.Join(of.Values, ", "))
 	}
-	if of.Same != nil && f.Same == nil {
-		f.Same = of.Same
+	if of.Again && !f.Again {
+		f.Again, f.Same = true, of.Same
 	}
 	if f.Description == "" && f.Title == "" {
 		f.Title, f.Description = of.Title, of.Description

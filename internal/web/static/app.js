@@ -152,7 +152,7 @@
     if (button && event.target.matches("[data-follows]")) send(form, button);
   });
 
-  // The gallery narrows down while one types.
+  // A list narrows down while one types.
   const filter = (input) => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
     let left = 0;
@@ -160,7 +160,9 @@
       item.hidden = !words.every((word) => item.dataset.words.includes(word));
       if (!item.hidden) left++;
     }
-    say(left === 1 ? "1 integration" : `${left} integrations`);
+    for (const group of document.querySelectorAll("[data-words-of]")) group.hidden = !group.querySelector("[data-words]:not([hidden])");
+    const { one = "integration", many = "integrations" } = input.dataset;
+    say(`${left} ${left === 1 ? one : many}`);
   };
 
   // What is copied: all of it, where the page has only the beginning, and nothing that is only said about it.
