@@ -3,6 +3,7 @@ package app
 import (
 	"strings"
 
+	"github.com/patchbay/patchbay/internal/audit"
 	"github.com/patchbay/patchbay/internal/deliver"
 	"github.com/patchbay/patchbay/internal/links"
 	"github.com/patchbay/patchbay/internal/web"
@@ -14,7 +15,7 @@ func (a *App) pages() (*web.Site, error) {
 		Links: a.links, Catalog: a.catalog, Sessions: a.sessions, Integrations: a.o.Integrations, Kinds: links.Kinds(a.config.ScopeKinds),
 		Theme:          web.Theme{Name: a.config.PortalName, Accent: a.config.PortalAccent, Logo: a.config.PortalLogo},
 		FrameAncestors: a.config.PortalFrames, Secure: strings.HasPrefix(a.publicURL(), "https://"), Log: a.log, Now: a.o.Now,
-		Stats: a.stats, Nodes: a.nodes(), Sealer: a.sealer,
+		Stats: a.stats, Nodes: a.nodes(), Sealer: a.sealer, Audit: audit.New(a.store),
 	}
 	o.Keys, o.SignedIn = a.keys, a.sessions
 	if a.signOn != nil {

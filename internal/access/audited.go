@@ -112,12 +112,20 @@ func CompareMaps(before, after map[string]any, without ...string) (out []Field) 
 			}
 			seen[name] = true
 			if x, y := before[name], after[name]; !reflect.DeepEqual(x, y) && !(blank(x) && blank(y)) {
-				out = append(out, Field{name, x, y})
+				out = append(out, Field{name, told(x), told(y)})
 			}
 		}
 	}
 	slices.SortFunc(out, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// told is a value, or nil for one that is as good as none.
+func told(v any) any {
+	if _, yesOrNo := v.(bool); !yesOrNo && blank(v) {
+		return nil
+	}
+	return v
 }
 
 // blank reports whether a value of JSON says nothing, as one that is not there.

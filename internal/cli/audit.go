@@ -104,14 +104,17 @@ func changes(all []client.AuditChange) string {
 	return strings.Join(parts, ", ")
 }
 
-// plainJSON is a value for people: a text without its quotes, and nothing for null.
+// plainJSON is a value for people: a text without its quotes, a list of texts with commas, and nothing for null.
 func plainJSON(raw json.RawMessage) string {
 	var text string
+	var list []string
 	switch {
 	case len(raw) == 0 || string(raw) == "null":
 		return ""
 	case json.Unmarshal(raw, &text) == nil:
 		return text
+	case json.Unmarshal(raw, &list) == nil:
+		return strings.Join(list, ", ")
 	}
 	return string(raw)
 }

@@ -91,7 +91,11 @@ func hookRotated(before, next *patchbay.Link) bool {
 
 // differences says what of a link became something else. Of what is secret it says only that it did.
 func (s *Service) differences(before, next *patchbay.Link) []access.Field {
-	out := access.Compare(before, next, "id", "revision", "settings", "previous", "hook", "attached", "created_at", "updated_at")
+	var was any
+	if before.ID != 0 {
+		was = before
+	}
+	out := access.Compare(was, next, "id", "revision", "settings", "previous", "hook", "attached", "created_at", "updated_at")
 	if hookRotated(before, next) {
 		out = append(out, access.Field{Name: "hook_secret", From: access.Hidden, To: access.Hidden})
 	}
@@ -120,9 +124,10 @@ func settingsChanged(spec integration.Spec, before, next json.RawMessage) (out [
 	return out
 }
 
-// hides reports whether there is anything in a setting that is not shown.
+// hides reports whether there is anything secret in a setting. Of others that are masked in part, what is written down is what
+// everybody sees of them.
 func hides(set *integration.Setting) bool {
-	if set.Secret || set.Mask != nil || set.Type == integration.TypeObject && len(set.Fields) == 0 {
+	if set.Secret || set.Type == integration.TypeObject && len(set.Fields) == 0 {
 		return true
 	}
 	for i := range set.Fields {

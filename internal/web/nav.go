@@ -4,6 +4,7 @@ import (
 	"html/template"
 
 	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/audit"
 )
 
 // navGroup are pages that belong together.
@@ -35,6 +36,7 @@ func navigation() []navGroup {
 		}},
 		{"Who and how", []navItem{
 			{"keys", "Keys", "/keys", icon(`<path d="M8 11.5a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM11 12.5 19 4.5M15.5 8l3 3M13 10.5l2 2"/>`)},
+			{"audit", "Audit", "/audit", icon(`<path d="M7 3h7l4 4v14H7zM14 3v4h4M10 12h5M10 16h5"/>`)},
 		}},
 	}
 }
@@ -43,7 +45,12 @@ func navigation() []navGroup {
 var adminPages = map[string]bool{"keys": true, "installation": true}
 
 // Shows reports whether the navigation leads whoever looks to a page.
-func (p *page) Shows(key string) bool { return !adminPages[key] || p.caller.May(access.Admin) }
+func (p *page) Shows(key string) bool {
+	if key == "audit" {
+		return audit.May(p.caller)
+	}
+	return !adminPages[key] || p.caller.May(access.Admin)
+}
 
 // icon is a picture of 24 by 24 in the colour of the text around it. It says nothing that the text does not.
 func icon(paths template.HTML) template.HTML {

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/patchbay/patchbay"
-	"github.com/patchbay/patchbay/internal/catalog/outline"
 	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/catalog/outline"
 )
 
 //go:embed templates
@@ -75,6 +75,7 @@ func (n *note) secrets() [][2]string {
 // that is missing or cannot be drawn is found before anybody sees it.
 func samples() map[string]any {
 	return map[string]any{
+		"audit":   &auditPage{Days: []auditDay{{Acts: []act{{Changes: []actChange{{}}}}}}},
 		"catalog": &catalogPage{}, "type": &typePage{Outline: &outline.Outline{}},
 		"deliveries": &deliveriesPage{}, "delivery": &deliveryPage{}, "delivery-ask": &deliveryAsk{},
 		"jobs": &jobsPage{}, "job": &jobPage{}, "job-new": &newJobPage{},
@@ -127,6 +128,7 @@ func (s *Site) functions() template.FuncMap {
 		"exact":    func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04:05.000 UTC") },
 		"stamp":    func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") },
 		"count":    count,
+		"day":      func(t time.Time) string { return t.UTC().Format("Monday, 2 January 2006") },
 		"sentence": sentence,
 		"figure":   figure,
 		"lower":    strings.ToLower,

@@ -97,6 +97,8 @@ type Options struct {
 	Jobs  Jobs
 	// Deliveries are nil where nobody looks at them.
 	Deliveries Deliveries
+	// Audit is nil where nobody looks at who changed what.
+	Audit Audit
 	// Sealer hides the secrets that a form carries to its next page.
 	Sealer store.Sealer
 	// Integrations are shown in this order.
@@ -181,6 +183,8 @@ func (s *Site) routes() {
 	s.handle("GET /auth/{key}/callback", (*call).callback)
 	s.handle("GET /connections/{id}", (*call).connection)
 	s.handle("POST /connections/{id}", (*call).changeConnection)
+	s.handle("GET /audit", (*call).auditLog)
+	s.handle("GET /audit/export", (*call).exportAudit)
 	s.handle("GET /hooks", (*call).hooks)
 	s.handle("GET /hooks/{id}", (*call).hook)
 	s.handle("POST /hooks/{id}/replay", (*call).replayHook)
