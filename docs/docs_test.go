@@ -214,7 +214,11 @@ func TestArchitecture(t *testing.T) {
 
 // TestGenerated proves that what is made from the program is what the program makes now.
 func TestGenerated(t *testing.T) {
-	c, err := catalog.Open(catalog.Options{})
+	var brought []patchbay.EventType
+	for _, i := range all.Integrations() {
+		brought = append(brought, i.Definition().Types...)
+	}
+	c, err := catalog.Open(catalog.Options{Extra: brought})
 	if err != nil {
 		t.Fatal(err)
 	}

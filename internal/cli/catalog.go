@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,11 +12,12 @@ import (
 	"github.com/patchbay/patchbay/internal/config"
 	"github.com/patchbay/patchbay/internal/console"
 	"github.com/patchbay/patchbay/internal/docgen"
+	"github.com/patchbay/patchbay/internal/web"
 )
 
 type catalogCmd struct {
 	Check catalogCheckCmd `cmd:"" help:"Check catalog files: every example must satisfy its schema, every template must work."`
-	Docs  catalogDocsCmd  `cmd:"" help:"Write the event types and the integrations as Markdown."`
+	Docs  catalogDocsCmd  `cmd:"" help:"Write the event types and the integrations as Markdown, or the event types as HTML."`
 }
 
 type catalogCheckCmd struct {
@@ -99,14 +101,24 @@ func checkCatalog(p *program, c *config.Config) finding {
 type catalogDocsCmd struct {
 	Catalog []string `name:"catalog" env:"PATCHBAY_CATALOG" placeholder:"FILE|DIR|builtin:NAME" help:"Which catalogs. Default: the four built-in ones."`
 	Out     string   `name:"out" placeholder:"DIR" help:"Write events.md and integrations.md there. Default: print both."`
+	HTML    string   `name:"html" placeholder:"DIR" help:"Write pages that anybody can read in a browser: a list, and a page for each event type. They need no server."`
+	Title   string   `name:"title" placeholder:"TEXT" help:"What the pages are called. Default: Event types."`
 	Readme  string   `name:"readme" placeholder:"FILE" help:"Instead, renew the tables in this page, between <!-- catalog --> and <!-- /catalog -->, and of integrations alike."`
 }
 
 // Run writes the documentation.
 func (c *catalogDocsCmd) Run(p *program) error {
-	opened, err := catalog.Open(catalog.Options{Files: c.Catalog})
+	opened, err := catalog.Open(catalog.Options{Files: c.Catalog, Extra: p.inboundTypes()})
 	if err != nil {
 		return err
+	}
+	if c.Title != "" && c.HTML == "" {
+		return errors.New("--title is the title of pages: say with --html where they go")
+	}
+	if c.HTML != "" {
+		if err := p.writeBook(c.HTML, c.Title, opened); err != nil || c.Out == "" && c.Readme == "" {
+			return err
+		}
 	}
 	if c.Readme != "" {
 		return p.fillPage(c.Readme, opened)
@@ -129,6 +141,20 @@ func (c *catalogDocsCmd) Run(p *program) error {
 		}
 	}
 	p.out.Printf("%s %s and %s\n", p.out.Paint(console.Green, "✓"), filepath.Join(c.Out, "events.md"), filepath.Join(c.Out, "integrations.md"))
+	return nil
+}
+
+// writeBook writes the event types as pages.
+func (p *program) writeBook(dir, title string, opened *catalog.Catalog) error {
+	book := &web.Book{Title: title, Types: opened.Types(), Integrations: p.build.Integrations}
+	files, err := book.Files(p.ctx)
+	if err != nil {
+		return fmt.Errorf("the pages cannot be made: %w", err)
+	}
+	if err := docgen.WriteFolder(dir, files); err != nil {
+		return err
+	}
+	p.out.Printf("%s %s: %s\n", p.out.Paint(console.Green, "✓"), filepath.Join(dir, "index.html"), count(len(opened.Types()), "event type", "event types"))
 	return nil
 }
 
