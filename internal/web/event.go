@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/patchbay/patchbay"
@@ -30,8 +31,8 @@ type eventPage struct {
 	Unsaid          int
 	Deliveries      []deliveryRow
 	Replays         []patchbay.Event
-	// Replay says that the viewer may send it again.
-	Replay bool
+	// Replay says that the viewer may send it again, Again that another one can be made of it in the playground.
+	Replay, Again bool
 }
 
 // explained is a link and why it matches an event, or why not.
@@ -68,6 +69,7 @@ func (c *call) event() error {
 		Replay: c.who.May(access.Manage) && c.who.Sees(v.Scope) && v.Erased.IsZero() && !v.Unknown,
 	}
 	body.Payload = jsonOf("payload", "Payload", "/events/"+v.ID.String()+"/payload.json", v.Payload)
+	body.Again = c.o.Playground != nil && v.Erased.IsZero() && !v.Unknown && !strings.HasPrefix(v.Type, patchbay.SystemPrefix)
 	if v.Message != nil {
 		body.Message = drawMessage(v.Message)
 	}
@@ -75,10 +77,7 @@ func (c *call) event() error {
 		body.Deliveries = append(body.Deliveries, c.deliveryRow(&v.Deliveries[i]))
 	}
 	for _, l := range v.Links {
-		x := explained{DryRunLink: l, Name: c.titleOf(l.Integration)}
-		if c.who.Sees(l.Scope) {
-			x.Name, x.Edit = c.linkName(l.Link, l.Integration), linkAddress(l.Integration, l.Link)
-		}
+		x := c.explainedLink(l)
 		if l.Matched {
 			body.Matched = append(body.Matched, x)
 		} else {
@@ -108,6 +107,15 @@ func actorName(raw json.RawMessage) string {
 // linkAddress is the page of a link's settings.
 func linkAddress(integration string, id patchbay.LinkID) string {
 	return link("/integrations/"+integration+"/link", "link", id.String())
+}
+
+// explainedLink names a link, as far as the viewer may know it.
+func (c *call) explainedLink(l ingest.DryRunLink) explained {
+	x := explained{DryRunLink: l, Name: c.titleOf(l.Integration)}
+	if c.who.Sees(l.Scope) {
+		x.Name, x.Edit = c.linkName(l.Link, l.Integration), linkAddress(l.Integration, l.Link)
+	}
+	return x
 }
 
 // linkName is how a link is called; its identifier when it is gone.

@@ -31,6 +31,7 @@ func navigation() []navGroup {
 		}},
 		{"What is set up", []navItem{
 			{"settings", "Links", "/settings/", icon(`<path d="M9.5 14.5l5-5M8 11l-2.5 2.5a3.9 3.9 0 0 0 5.5 5.5L13.5 16.5M16 13l2.5-2.5A3.9 3.9 0 0 0 13 5l-2.5 2.5"/>`)},
+			{"playground", "Playground", "/playground", icon(`<path d="M6 4l13 8-13 8zM6 4v16"/>`)},
 			{"integrations", "Integrations", "/integrations", icon(`<path d="M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM16.5 13v7M13 16.5h7"/>`)},
 			{"catalog", "Catalog", "/catalog", icon(`<path d="M5 4.5h10a4 4 0 0 1 4 4v11H9a4 4 0 0 1-4-4zM5 15.5a4 4 0 0 1 4-4h10M9 8h6"/>`)},
 		}},

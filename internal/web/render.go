@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/patchbay/patchbay"
+	"github.com/patchbay/patchbay/internal/web/compose"
 	"github.com/patchbay/patchbay/internal/access"
 	"github.com/patchbay/patchbay/internal/catalog/outline"
 )
@@ -75,6 +76,7 @@ func (n *note) secrets() [][2]string {
 // that is missing or cannot be drawn is found before anybody sees it.
 func samples() map[string]any {
 	return map[string]any{
+		"playground": &playgroundPage{Type: &composedType{}, Form: compose.New(nil, []byte("{}"), nil), Result: &dryRun{}},
 		"audit":   &auditPage{Days: []auditDay{{Acts: []act{{Changes: []actChange{{}}}}}}},
 		"catalog": &catalogPage{}, "type": &typePage{Outline: &outline.Outline{}},
 		"deliveries": &deliveriesPage{}, "delivery": &deliveryPage{}, "delivery-ask": &deliveryAsk{},

@@ -95,6 +95,8 @@ type Options struct {
 	Stats Stats
 	Nodes Nodes
 	Jobs  Jobs
+	// Playground is nil where no events are taken in.
+	Playground Playground
 	// Deliveries are nil where nobody looks at them.
 	Deliveries Deliveries
 	// Audit is nil where nobody looks at who changed what.
@@ -186,6 +188,8 @@ func (s *Site) routes() {
 	s.handle("GET /audit", (*call).auditLog)
 	s.handle("GET /audit/export", (*call).exportAudit)
 	s.handle("GET /hooks", (*call).hooks)
+	s.handle("GET /playground", (*call).playground)
+	s.handle("POST /playground", (*call).composeEvent)
 	s.handle("GET /hooks/{id}", (*call).hook)
 	s.handle("POST /hooks/{id}/replay", (*call).replayHook)
 	s.handle("GET /events", (*call).events)
@@ -275,7 +279,11 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.unknown(w, r)
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	most := int64(maxForm)
+	if r.URL.Path == "/playground" {
+		most = maxPlayground
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, most)
 	s.cross.Handler(s.mux).ServeHTTP(w, r)
 }
 

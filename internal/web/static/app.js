@@ -64,7 +64,7 @@
     }
   };
 
-  const replace = (html) => {
+  const replace = (html, button) => {
     const page = new DOMParser().parseFromString(html, "text/html");
     const active = document.activeElement;
     const focus = active && active.id;
@@ -73,7 +73,8 @@
       const other = page.querySelector(`[data-part="${CSS.escape(part.dataset.part)}"]`);
       if (!other || part.innerHTML === other.innerHTML) continue;
       // What a person is typing into stays as it is, unless the button that they pressed is in there.
-      if (active && part.contains(active) && active.matches("input:not([type=search]), textarea, select")) continue;
+      const holds = part.hasAttribute("data-redraws") ? "input:not([type=search], [type=checkbox]), textarea" : "input:not([type=search]), textarea, select";
+      if (active && part.contains(active) && active.matches(holds) && !part.contains(button)) continue;
       const typed = active && part.contains(active) ? active.value : null;
       part.replaceChildren(...document.importNode(other, true).childNodes);
       const again = focus && part.querySelector(`#${CSS.escape(focus)}`);
@@ -100,7 +101,7 @@
         method: "POST", body, credentials: "same-origin", redirect: "error", headers: { Accept: "text/html" },
       });
       const html = await answer.text();
-      if (turn === latest) replace(html);
+      if (turn === latest) replace(html, button);
     } catch {
       if (turn === latest) say("That could not be sent. Check your connection and try again.");
     } finally {
