@@ -45,6 +45,7 @@ func TestOnPostgreSQL(t *testing.T) {
 		"links outlive a restart": TestLinksOutliveARestart, "deliveries outlive a restart": TestDeliveriesOutliveARestart,
 		"matching": TestMatching, "failing filters": TestFiltersThatFailAreCountedAndShown, "replay": TestReplay, "event types": TestEventTypes,
 		"inline": TestInline, "keys": TestKeys, "first key": TestFirstKey, "secrets": TestSecretsAreWriteOnly, "leaks": TestNothingSecretLeaks,
+		"audit": TestAudit, "audit lists": TestAuditLists, "audit stands or falls": TestAuditStandsOrFalls,
 		"system events": TestSystemEvents, "stream": TestStream, "stats": TestStats,
 	} {
 		t.Run(name, test)

@@ -111,7 +111,7 @@ func CompareMaps(before, after map[string]any, without ...string) (out []Field) 
 				continue
 			}
 			seen[name] = true
-			if x, y := before[name], after[name]; !reflect.DeepEqual(x, y) && !(blank(x) && blank(y)) {
+			if x, y := before[name], after[name]; !reflect.DeepEqual(x, y) && !(Blank(x) && Blank(y)) {
 				out = append(out, Field{name, told(x), told(y)})
 			}
 		}
@@ -122,14 +122,14 @@ func CompareMaps(before, after map[string]any, without ...string) (out []Field) 
 
 // told is a value, or nil for one that is as good as none.
 func told(v any) any {
-	if _, yesOrNo := v.(bool); !yesOrNo && blank(v) {
+	if _, yesOrNo := v.(bool); !yesOrNo && Blank(v) {
 		return nil
 	}
 	return v
 }
 
-// blank reports whether a value of JSON says nothing, as one that is not there.
-func blank(v any) bool {
+// Blank reports whether a value of JSON says nothing, as one that is not there.
+func Blank(v any) bool {
 	switch v := v.(type) {
 	case nil:
 		return true

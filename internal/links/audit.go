@@ -112,7 +112,7 @@ func settingsChanged(spec integration.Spec, before, next json.RawMessage) (out [
 	shownBefore, shown := objectOf(spec.Mask(before)), objectOf(spec.Mask(next))
 	for i := range spec {
 		set := &spec[i]
-		if reflect.DeepEqual(was[set.Key], is[set.Key]) {
+		if x, y := was[set.Key], is[set.Key]; reflect.DeepEqual(x, y) || access.Blank(x) && access.Blank(y) {
 			continue
 		}
 		f := access.Field{Name: "settings." + set.Key, From: shownBefore[set.Key], To: shown[set.Key]}
