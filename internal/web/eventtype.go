@@ -18,10 +18,10 @@ import (
 type typePage struct {
 	Key, Title, Description, ScopeFrom string
 	Aliases                            []string
-	// Group is where it comes from, Index the list that it stands in.
-	Group catalogGroup
-	Index string
-	Added bool
+	// Group is where it comes from, Index the list that it stands in, Bringer the page of the integration that brings it in.
+	Group          catalogGroup
+	Index, Bringer string
+	Added          bool
 	// Outline is the payload, Any says that nothing is said about it.
 	Outline       *outline.Outline
 	Any           bool
@@ -137,6 +137,9 @@ func (c *call) showType(key string) error {
 		return c.webhookBody(fileName(key), shown.Webhook)
 	case "":
 		c.frames = true
+		if body.Group.Integration != "" {
+			body.Bringer = "/integrations/" + body.Group.Integration
+		}
 		return c.show(http.StatusOK, "type", &page{Title: body.Title, Nav: "catalog", Body: body})
 	}
 	return patchbay.Errorf(patchbay.CodeNotFound, "there is no %q of an event type", clip(what))

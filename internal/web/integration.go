@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/yuin/goldmark"
@@ -15,17 +16,19 @@ import (
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
 	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/catalog"
 )
 
 // integrationPage is an integration's page of documentation, drawn from its declaration.
 type integrationPage struct {
 	Key, Title, Category, Description string
-	Supports                          []string
+	Supports                          []ability
 	Docs                              template.HTML
 	Settings                          []settingRow
-	// All says that it takes events of every type; otherwise Types are those that it takes.
-	All   bool
-	Types []typeRow
+	// All says that it takes events of every type but Not; otherwise Types are those that it takes. Sends is false when it
+	// only brings something in.
+	Sends, All bool
+	Types, Not []typeRow
 	// Brings are the types that its partner's calls become.
 	Brings []typeRow
 	// Add is the address of the form; "" for those who may not add links.
@@ -34,7 +37,22 @@ type integrationPage struct {
 
 type settingRow struct{ Path, Title, Type, Need, Help, Example string }
 
-type typeRow struct{ Key, Title, Description string }
+// typeRow is an event type; Href is "" when the catalog has none like it.
+type typeRow struct{ Key, Title, Description, Href string }
+
+// ability is something that an integration can do, in words.
+type ability struct{ Title, Text string }
+
+// abilities say what each capability means for those who set up links.
+var abilities = map[integration.Capability]ability{
+	integration.CanSend:    {"Sends", "Events go there over links."},
+	integration.CanHook:    {"Receives", "What happens there comes in, as events that links can send on."},
+	integration.CanConnect: {"Connects accounts", "An account is connected once; links then act as it."},
+	integration.CanTest:    {"Can be tested", "A test says whether the settings are right."},
+	integration.CanThread:  {"Keeps threads", "What is about the same matter stands together there."},
+	integration.CanAttach:  {"Sets itself up", "What a link needs there is made with it, and taken down with it."},
+	integration.CanChoose:  {"Offers choices", "Settings are chosen from what there is."},
+}
 
 // integrationDocs shows what an integration does and needs.
 func (c *call) integrationDocs() error {
@@ -48,26 +66,40 @@ func (c *call) integrationDocs() error {
 		return patchbay.Internal("drawing the documentation of "+d.Key, err)
 	}
 	body := &integrationPage{
-		Key: d.Key, Title: d.Title, Category: categoryTitle(d.Category), Description: d.Description, Supports: supports(i),
+		Key: d.Key, Title: d.Title, Category: categoryTitle(d.Category), Description: d.Description,
 		Docs: docs, Settings: settingRows(nil, "", d.Settings), All: d.Events == nil,
 	}
 	if c.who.May(access.Manage) {
 		body.Add = link("/integrations/"+d.Key+"/link", "scope", string(c.who.Scope))
 	}
-	if !body.All {
-		for _, t := range c.o.Catalog.Types() {
-			for _, p := range d.Events {
-				if p.Match(t.Key()) {
-					body.Types = append(body.Types, typeRow{t.Key(), t.Title(), t.Spec().Description})
-					break
-				}
-			}
+	for _, can := range integration.Supports(i) {
+		if a, ok := abilities[can]; ok {
+			body.Supports = append(body.Supports, a)
 		}
 	}
-	for _, t := range d.Types {
-		body.Brings = append(body.Brings, typeRow{t.Key, t.Title, t.Description})
+	_, body.Sends = i.(integration.Sender)
+	to := catalog.Target{Key: d.Key, Category: d.Category, Title: d.Title}
+	for _, t := range c.o.Catalog.Types() {
+		switch {
+		case !body.All && slices.ContainsFunc(d.Events, t.Matches) && !t.Skips(to):
+			body.Types = append(body.Types, c.typeRow(t.Spec()))
+		case body.All && t.Skips(to):
+			body.Not = append(body.Not, c.typeRow(t.Spec()))
+		}
+	}
+	for i := range d.Types {
+		body.Brings = append(body.Brings, c.typeRow(&d.Types[i]))
 	}
 	return c.show(http.StatusOK, "integration", &page{Title: d.Title, Nav: "integrations", Body: body})
+}
+
+// typeRow makes the row of a type. A catalog file may have said more about one that an integration brings in.
+func (c *call) typeRow(spec *patchbay.EventType) typeRow {
+	row := typeRow{Key: spec.Key, Title: spec.Title, Description: spec.Description}
+	if t := c.o.Catalog.Type(spec.Key); t != nil {
+		row.Title, row.Description, row.Href = t.Title(), t.Spec().Description, typePath(t.Key())
+	}
+	return row
 }
 
 // settingRows lists settings, those of an object after it, with the object's name before theirs.

@@ -21,7 +21,8 @@ func TestIntegrationPages(t *testing.T) {
 			for _, setting := range d.Settings {
 				p.See("main", setting.Key)
 			}
-			if strings.Contains(p.Text("main"), "\n# ") || strings.Contains(p.Text("main"), "```") {
+			const prose = `(() => { const m = document.querySelector("main").cloneNode(true); m.querySelectorAll("pre").forEach(e => e.remove()); return m.textContent })()`
+			if text := browsertest.Ask[string](p, prose); strings.Contains(text, "\n# ") || strings.Contains(text, "```") {
 				t.Errorf("the documentation of %s is not drawn", d.Key)
 			}
 			p.Fits()
@@ -30,6 +31,15 @@ func TestIntegrationPages(t *testing.T) {
 		p.Go(s.url + "/integrations")
 		p.Press(`h2 a[href="/integrations/webhook"]`)
 		p.See("main", "Verifying a signature")
+		p.See(".abilities", "Can be tested")
+		p.Press(`main a[href="/catalog"]`)
+		p.See("h1", "Event types")
+		p.Go(s.url + "/integrations/github")
+		p.See(".abilities", "Connects accounts")
+		p.Press(`main a[href="/catalog/github.push"]`)
+		p.See(".from", "GitHub")
+		p.Press(`.from a`)
+		p.See("h1", "GitHub")
 		p.Go(s.url + "/integrations/nothing_like_it")
 		p.See("h1", "There is nothing here")
 	}
