@@ -244,7 +244,7 @@ func (a *App) openServices(ctx context.Context) error {
 		Access: access.NewAuthenticator(access.AuthenticatorOptions{
 			Keys: a.keys, SigningKey: a.config.SigningKey, Development: a.config.Dev, Now: a.o.Now,
 		}),
-		Audit: audit.New(a.store), Stats: a.stats, Jobs: a.jobs, Portals: a.sessions, Hooks: a.hooks, Connections: a.connections,
+		Audit: audit.New(a.store), Stats: a.stats, Jobs: a.jobs, Portals: a.sessions, SignedIn: a.sessions, Hooks: a.hooks, Connections: a.connections,
 		Integrations: a.o.Integrations, Stream: a.hub, Metrics: a.metrics, Ready: a.ready, Nodes: a.nodes(), Sealing: a.sealing, Log: a.log,
 		Development: a.config.Dev, CORSOrigins: a.config.CORSOrigin, TrustedProxies: a.config.TrustedProxies,
 		Version: a.o.Version, PublicURL: a.publicURL(), Stopping: a.stopping,

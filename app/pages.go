@@ -17,7 +17,7 @@ func (a *App) pages() (*web.Site, error) {
 		FrameAncestors: a.config.PortalFrames, Secure: strings.HasPrefix(a.publicURL(), "https://"), Log: a.log, Now: a.o.Now,
 		Stats: a.stats, Nodes: a.nodes(), Sealer: a.sealer, Audit: audit.New(a.store),
 	}
-	o.Keys, o.SignedIn = a.keys, a.sessions
+	o.Keys, o.SignedIn, o.Installation, o.Sealing = a.keys, a.sessions, installation{a}, a.sealing
 	if a.signOn != nil {
 		o.SignOn, o.SignOnName = a.signOn, a.config.OIDCName
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/patchbay/patchbay/client"
 	"github.com/patchbay/patchbay/internal/config"
 	"github.com/patchbay/patchbay/internal/console"
+	"github.com/patchbay/patchbay/internal/machine"
 	"github.com/patchbay/patchbay/internal/outbound"
 	"github.com/patchbay/patchbay/internal/sealing"
 	"github.com/patchbay/patchbay/internal/secret"
@@ -162,7 +163,7 @@ func checkDisk(_ *program, c *config.Config) finding {
 	if _, err := os.Stat(dir); err != nil {
 		dir = filepath.Dir(filepath.Clean(dir))
 	}
-	free, err := freeSpace(dir)
+	free, err := machine.Free(dir)
 	switch {
 	case err != nil:
 		return warning("look at it yourself", "the free space of %s cannot be told: %v", dir, err)
@@ -278,7 +279,7 @@ func checkKeys(p *program, c *config.Config) finding {
 }
 
 func checkFiles(*program, *config.Config) finding {
-	limit, err := openFiles()
+	limit, err := machine.OpenFiles()
 	switch {
 	case err != nil:
 		return warning("", "the limit of open files cannot be told: %v", err)

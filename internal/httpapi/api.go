@@ -118,6 +118,8 @@ type Options struct {
 	Hooks Hooks
 	// Portals is nil where there are none; then there is no such route.
 	Portals Portals
+	// SignedIn answers /v1/sessions; nil means that there are no such routes.
+	SignedIn Sessions
 	// Pages are nil where there are none.
 	Pages Pages
 	// Access says who calls.
@@ -223,6 +225,9 @@ func (a *api) prepare() error {
 	}
 	if a.Portals != nil {
 		a.portalRoutes()
+	}
+	if a.SignedIn != nil {
+		a.sessionRoutes()
 	}
 	if a.Stats != nil {
 		a.statsRoutes()

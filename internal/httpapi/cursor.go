@@ -45,6 +45,7 @@ const (
 	cursorLinks        = 'l'
 	cursorKeys         = 'k'
 	cursorPortals      = 'p'
+	cursorSessions     = 's'
 	cursorTypes        = 't'
 	cursorIntegrations = 'i'
 	cursorJobs         = 'j'

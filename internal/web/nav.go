@@ -38,6 +38,7 @@ func navigation() []navGroup {
 		{"Who and how", []navItem{
 			{"keys", "Keys", "/keys", icon(`<path d="M8 11.5a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM11 12.5 19 4.5M15.5 8l3 3M13 10.5l2 2"/>`)},
 			{"audit", "Audit", "/audit", icon(`<path d="M7 3h7l4 4v14H7zM14 3v4h4M10 12h5M10 16h5"/>`)},
+			{"installation", "Settings", "/installation", icon(`<path d="M4 7h9M17 7h3M4 17h3M11 17h9M15 4.5v5M9 14.5v5"/>`)},
 		}},
 	}
 }

@@ -15,9 +15,9 @@ import (
 	"time"
 
 	"github.com/patchbay/patchbay"
-	"github.com/patchbay/patchbay/internal/web/compose"
 	"github.com/patchbay/patchbay/internal/access"
 	"github.com/patchbay/patchbay/internal/catalog/outline"
+	"github.com/patchbay/patchbay/internal/web/compose"
 )
 
 //go:embed templates
@@ -77,12 +77,13 @@ func (n *note) secrets() [][2]string {
 func samples() map[string]any {
 	return map[string]any{
 		"playground": &playgroundPage{Type: &composedType{}, Form: compose.New(nil, []byte("{}"), nil), Result: &dryRun{}},
-		"audit":   &auditPage{Days: []auditDay{{Acts: []act{{Changes: []actChange{{}}}}}}},
-		"catalog": &catalogPage{}, "type": &typePage{Outline: &outline.Outline{}},
+		"audit":      &auditPage{Days: []auditDay{{Acts: []act{{Changes: []actChange{{}}}}}}},
+		"catalog":    &catalogPage{}, "type": &typePage{Outline: &outline.Outline{}},
 		"deliveries": &deliveriesPage{}, "delivery": &deliveryPage{}, "delivery-ask": &deliveryAsk{},
 		"jobs": &jobsPage{}, "job": &jobPage{}, "job-new": &newJobPage{},
 		"overview": &overviewPage{}, "integration": &integrationPage{}, "gallery": &galleryPage{}, "link": &linkPage{}, "delete": &deletePage{}, "settings": &settingsPage{},
-		"keys": &keysPage{}, "key-new": &newKeyPage{}, "key-delete": &keyPage{},
+		"installation": &installationPage{About: &aboutPart{}, Secrets: &secretsPart{}, Rotate: true, Sessions: &sessionsPart{}, Look: &lookPart{}},
+		"keys":         &keysPage{}, "key-new": &newKeyPage{}, "key-delete": &keyPage{},
 		"sign-in": &signInPage{}, "portal": nil, "problem": &problemPage{}, "connect": &connectPage{},
 		"connection": &connectionPage{}, "hooks": &hooksPage{}, "hook": &hookPage{},
 		"find": &findPage{}, "events": &eventsPage{}, "event": &eventPage{}, "replay": &replayPage{},

@@ -83,6 +83,9 @@ type Options struct {
 	// Keys and SignedIn are nil where nobody looks after API keys, and after who is signed in.
 	Keys     Keys
 	SignedIn SignedIn
+	// Installation and Sealing are nil where nobody looks after the installation by these pages.
+	Installation Installation
+	Sealing      Sealing
 	// Connections are nil where accounts cannot be connected, Hooks where partners do not call.
 	Connections Connections
 	Hooks       Hooks
@@ -198,6 +201,15 @@ func (s *Site) routes() {
 	s.handle("GET /events/{id}/payload.json", (*call).payload)
 	s.handle("GET /events/{id}/replay", (*call).confirmReplay)
 	s.handle("POST /events/{id}/replay", (*call).replayEvent)
+	s.handle("GET /installation", (*call).installation)
+	s.handle("GET /installation/configuration", (*call).configuration)
+	s.handle("GET /installation/secrets", (*call).secrets)
+	s.handle("GET /installation/secrets/rotate", (*call).confirmRotation)
+	s.handle("POST /installation/secrets/rotate", (*call).rotateSecrets)
+	s.handle("GET /installation/sessions", (*call).openSessions)
+	s.handle("POST /installation/sessions/{id}/end", (*call).endSession)
+	s.handle("GET /installation/look", (*call).look)
+	s.handle("GET /installation/look.css", (*call).lookSheet)
 	s.handle("GET /keys", (*call).keys)
 	s.handle("POST /keys", (*call).createKey)
 	s.handle("GET /keys/new", (*call).newKey)
