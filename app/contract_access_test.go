@@ -159,6 +159,7 @@ var routes = []route{
 	{"GET", "/v1/portal-sessions", "", "manage", false},
 	{"GET", noPortal, "", "manage", false},
 	{"DELETE", noPortal, "", "manage", false},
+	{"GET", "/v1/audit", "", "manage", false},
 	{"GET", "/v1/secrets", "", "admin", false},
 	{"POST", "/v1/secrets/rotate", "", "admin", false},
 	{"GET", "/metrics", "", "read", false},

@@ -317,7 +317,7 @@ func TestErrors(t *testing.T) {
 		{"a slash at the end", "GET", "/events/", "", 404, "not_found"},
 		{"two slashes", "GET", "/v1//events", "", 404, "not_found"},
 		{"a path that climbs", "GET", "/v1/../events", "", 404, "not_found"},
-		{"a part that is not built yet", "GET", "/v1/audit", "", 404, "not_found"},
+		{"a part that is only a list", "GET", "/v1/audit/aud_0000000000001", "", 404, "not_found"},
 		{"an id of another kind", "GET", "/v1/links/evt_0000000000001", "", 404, "not_found"},
 		{"an id with a percent sign", "GET", "/v1/links/%25", "", 404, "not_found"},
 		{"an id with a slash in it", "GET", "/v1/links/a%2Fb", "", 404, "not_found"},

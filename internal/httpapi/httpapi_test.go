@@ -237,6 +237,7 @@ const testSigningKey = "the signing key"
 
 // fixture is an API with everything around it.
 type fixture struct {
+	audit       auditLog
 	t           *testing.T
 	handler     http.Handler
 	ingest      fakeIngest
@@ -285,7 +286,7 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 	f.catalog = keyclic
 	o := Options{Ingest: &f.ingest, Links: &f.links, Deliveries: &f.deliveries, Catalog: f.catalog, EventTypes: eventtypes.New(f.catalog, f.types), Keys: f.keys, Connections: &f.connections,
 		Access: access.NewAuthenticator(access.AuthenticatorOptions{Keys: f.keys, SigningKey: testSigningKey}),
-		Stream: &f.hub, Stats: &f.stats, Nodes: theNodes(), Sealing: theKeys{}, Metrics: f.metrics, Log: slog.New(slog.NewJSONHandler(&f.log, nil)), Version: "1.2.3",
+		Stream: &f.hub, Stats: &f.stats, Nodes: theNodes(), Sealing: theKeys{}, Audit: &f.audit, Metrics: f.metrics, Log: slog.New(slog.NewJSONHandler(&f.log, nil)), Version: "1.2.3",
 		Integrations: []integration.Integration{
 			&plug{integration.Definition{Key: "slack", Title: "Slack", Category: "chat", Description: "Messages in a channel.",
 				Settings: integration.Spec{
