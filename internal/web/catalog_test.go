@@ -68,6 +68,7 @@ func TestCatalog(t *testing.T) {
 	p.See(".outline", "repo_name")
 	p.See("#reads", "merged")
 	p.See("#webhook", "webhook-signature: v1,")
+	p.See(`#payload a[href="/playground?type=pullrequest.merge"]`, "playground")
 
 	// Tabs go by the keyboard, too.
 	visible := func(text string) {

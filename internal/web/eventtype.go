@@ -21,7 +21,9 @@ type typePage struct {
 	// Group is where it comes from, Index the list that it stands in, Bringer the page of the integration that brings it in.
 	Group          catalogGroup
 	Index, Bringer string
-	Added          bool
+	// Try is the playground with an event of the type; "" for those who do not come there.
+	Try   string
+	Added bool
 	// Outline is the payload, Any says that nothing is said about it.
 	Outline       *outline.Outline
 	Any           bool
@@ -137,6 +139,9 @@ func (c *call) showType(key string) error {
 		return c.webhookBody(fileName(key), shown.Webhook)
 	case "":
 		c.frames = true
+		if !c.who.Portal && c.o.Playground != nil && !strings.HasPrefix(key, patchbay.SystemPrefix) {
+			body.Try = link("/playground", "type", key)
+		}
 		if body.Group.Integration != "" {
 			body.Bringer = "/integrations/" + body.Group.Integration
 		}
