@@ -22,8 +22,8 @@ type chart struct {
 	Up      []tick
 	// Lines are drawn instead of bars where values do not add up.
 	Lines []chartLine
-	// Bars says that values stand on each other.
-	Bars bool
+	// Bars says that values stand on each other, Low that the chart is half as high as others: it stands above what matters.
+	Bars, Low bool
 	// Empty says that there is nothing to see.
 	Empty bool
 }
@@ -66,8 +66,22 @@ type tick struct {
 	Odd bool
 }
 
-// chartHeight is how high the values' part of a chart is, in pixels.
-const chartHeight = 160
+// chartHeight is how high the values' part of a chart is, in pixels, lowHeight that of a low one.
+const (
+	chartHeight = 160
+	lowHeight   = 72
+)
+
+// High is how high the values' part is, in pixels; Under is what lies so many below it.
+func (c *chart) High() int {
+	if c.Low {
+		return lowHeight
+	}
+	return chartHeight
+}
+
+// Under is a place below the values' part.
+func (c *chart) Under(n int) int { return c.High() + n }
 
 // chartValue is one number of one step; not known where nothing happened that has one.
 type chartValue struct {
@@ -92,10 +106,13 @@ func newChart(c chart, at []time.Time, step time.Duration, values [][]chartValue
 	}
 	c.Empty = top == 0
 	gap, n := niceGap(top, c.Bars)
+	for c.Low && n > 2 { // there is room for few labels
+		gap, n = 2*gap, (n+1)/2
+	}
 	full := gap * float64(n)
 	for i := range n + 1 {
 		v := gap * float64(i)
-		c.Up = append(c.Up, tick{Y: pixel(v, full), Label: spell(v)})
+		c.Up = append(c.Up, tick{Y: c.pixel(v, full), Label: spell(v)})
 	}
 	share := func(x float64) string { return strconv.FormatFloat(100*x/float64(max(len(at), 1)), 'f', 3, 64) + "%" }
 	for i, t := range at {
@@ -110,7 +127,7 @@ func newChart(c chart, at []time.Time, step time.Duration, values [][]chartValue
 			s.Words += "\n" + c.Names[j] + ": " + text
 			switch {
 			case c.Bars && v.N > 0:
-				y, foot := pixel(base+v.N, full), pixel(base, full)
+				y, foot := c.pixel(base+v.N, full), c.pixel(base, full)
 				base += v.N
 				if foot-y < 2 { // what is there can be seen
 					y = foot - 2
@@ -128,16 +145,18 @@ func newChart(c chart, at []time.Time, step time.Duration, values [][]chartValue
 
 // join draws the value of a step: to that of the one before, or by itself where there is none.
 func (c *chart) join(values [][]chartValue, i, j int, full float64, share func(float64) string) {
-	y := pixel(values[i][j].N, full)
+	y := c.pixel(values[i][j].N, full)
 	if i > 0 && values[i-1][j].Known {
-		c.Lines = append(c.Lines, chartLine{c.Classes[j], share(float64(i) - .5), share(float64(i) + .5), pixel(values[i-1][j].N, full), y})
+		c.Lines = append(c.Lines, chartLine{c.Classes[j], share(float64(i) - .5), share(float64(i) + .5), c.pixel(values[i-1][j].N, full), y})
 		return
 	}
 	c.Lines = append(c.Lines, chartLine{c.Classes[j], share(float64(i) + .3), share(float64(i) + .7), y, y})
 }
 
 // pixel is how far from the top a value is.
-func pixel(v, full float64) int { return chartHeight - int(math.Round(chartHeight*v/full)) }
+func (c *chart) pixel(v, full float64) int {
+	return c.High() - int(math.Round(float64(c.High())*v/full))
+}
 
 // niceGap chooses between two labels a distance that people count in, and how many there are of it.
 func niceGap(top float64, whole bool) (gap float64, n int) {

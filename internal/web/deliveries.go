@@ -216,7 +216,11 @@ func (c *call) deliveries() error {
 		body.Chart = nil
 	}
 	if len(rows) > 0 && body.Operator && c.o.Jobs != nil && c.who.May(access.Manage) {
-		body.Offers = c.offers(&f)
+		n := 0 // too many to be known
+		if q.Before == 0 && !more {
+			n = len(rows)
+		}
+		body.Offers = c.offers(&f, n)
 	}
 	return c.show(http.StatusOK, "deliveries", &page{Title: "Deliveries", Nav: "deliveries", Body: body})
 }
@@ -256,10 +260,18 @@ func (c *call) offerFilters(body *deliveriesPage) error {
 	if f.Link != "" && id.UnmarshalText([]byte(f.Link)) == nil {
 		body.Link = &linkName{ID: id.String(), Name: id.String()}
 		if v, err := c.o.Links.Get(c.r.Context(), c.who, id); err == nil {
-			body.Link.Name, body.Link.Integration, body.Link.Edit = v.ShortName, v.Integration, linkAddress(v.Integration, id)
+			body.Link.Name, body.Link.Integration, body.Link.Edit = v.ShortName, v.Integration, c.linkEdit(v.Integration, id)
 		}
 	}
 	return nil
+}
+
+// linkEdit is the page of a link's settings, for those who may change them; "" for others.
+func (c *call) linkEdit(integration string, id patchbay.LinkID) string {
+	if !c.who.May(access.Manage) {
+		return ""
+	}
+	return linkAddress(integration, id)
 }
 
 // deliveryLine is how a delivery stands in the list.
@@ -329,8 +341,13 @@ func (c *call) deliveryChart(f *deliveryFilter, q *deliver.Query) (*chart, error
 		unit += ", last 24 hours"
 	}
 	return newChart(chart{
-		ID: "outcomes", Title: "Outcomes", Unit: unit, Names: []string{"Delivered", "Failed for good"}, Classes: []string{"c-ok", "c-bad"}, Bars: true,
+		ID: "outcomes", Title: "Outcomes", Unit: unit, Names: []string{"Delivered", "Failed for good"}, Classes: []string{"c-ok", "c-bad"}, Bars: true, Low: true,
 	}, at, series.Step, values, func(v float64) string { return figure(int64(v)) }), nil
+}
+
+// outcomeStep are how long a bar may stand for.
+var outcomeStep = []time.Duration{
+	time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour,
 }
 
 // outcomeSteps returns since when a chart is drawn that should begin at a time, and how long a bar stands for: so that each
@@ -341,29 +358,31 @@ func outcomeSteps(since, now time.Time) (time.Time, time.Duration) {
 	if span > stats.MinutesFor-last && span <= stats.MinutesFor+time.Minute {
 		return now.Add(last - stats.MinutesFor), last
 	}
-	for _, minutes := range []time.Duration{1, 5, 15, 30} {
-		if span <= 60*minutes*time.Minute && span < stats.MinutesFor {
-			return since, minutes * time.Minute
-		}
-	}
-	for _, hours := range []time.Duration{1, 3, 6, 12} {
-		if span <= 60*hours*time.Hour {
-			return since, hours * time.Hour
+	for _, step := range outcomeStep {
+		if span <= 60*step && (span < stats.MinutesFor || step >= time.Hour) {
+			return since, step
 		}
 	}
 	return since, 24 * time.Hour
 }
 
-// offers names the jobs that make sense for what the filters select.
-func (c *call) offers(f *deliveryFilter) []offer {
+// offers names the jobs that make sense for what the filters select, which is so many when n is not 0.
+func (c *call) offers(f *deliveryFilter, n int) []offer {
+	these := " all of these"
+	switch {
+	case n == 1:
+		these = " this one"
+	case n > 1:
+		these = " all " + strconv.Itoa(n) + " of these"
+	}
 	job := func(action string) string { return link("/jobs/new", f.pairs("action", action)...) }
 	switch patchbay.DeliveryState(f.State) {
 	case patchbay.DeliveryPending:
-		return []offer{{"Try all of these now", job(jobs.Retry), false}, {"Cancel all of these", job(jobs.Cancel), true}}
+		return []offer{{"Try" + these + " now", job(jobs.Retry), false}, {"Cancel" + these, job(jobs.Cancel), true}}
 	case patchbay.DeliveryHeld:
-		return []offer{{"Cancel all of these", job(jobs.Cancel), true}}
+		return []offer{{"Cancel" + these, job(jobs.Cancel), true}}
 	case patchbay.DeliveryFailed, patchbay.DeliveryCancelled:
-		return []offer{{"Retry all of these", job(jobs.Retry), false}}
+		return []offer{{"Retry" + these, job(jobs.Retry), false}}
 	case patchbay.DeliverySucceeded, patchbay.DeliverySkipped:
 		if f.Link == "" && f.Integration == "" && f.Event == "" && (f.Type != "" || f.Scope != "" || f.Window != "" || f.Since != "") {
 			return []offer{{"Replay their events", link("/jobs/new", "action", jobs.Replay, "type", f.Type, "scope", f.Scope, "window", f.Window, "since", f.Since), false}}

@@ -224,7 +224,7 @@ func (c *call) deliveryRow(v *deliver.View) deliveryRow {
 	}
 	if v.Link != nil {
 		if l, err := c.o.Links.Get(c.r.Context(), c.who, *v.Link); err == nil {
-			row.Name, row.Edit, row.Sees = markup.Clip(l.ShortName, 80), linkAddress(v.Integration, *v.Link), c.who.Sees(l.Scope)
+			row.Name, row.Edit, row.Sees = markup.Clip(l.ShortName, 80), c.linkEdit(v.Integration, *v.Link), c.who.Sees(l.Scope)
 		}
 	}
 	return row

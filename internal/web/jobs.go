@@ -149,19 +149,34 @@ func (c *call) jobRow(v *jobs.View) jobRow {
 	if v.Cancelling {
 		row.Kind, row.Word = "warn", "Ending"
 	}
-	var about []string
-	for _, f := range c.jobFacts(v.Action, v.Filter) {
-		about = append(about, strings.ToLower(f.Name[:1])+f.Name[1:]+" "+f.Value)
-	}
-	row.About = strings.Join(about, ", ")
-	if row.About == "" {
-		row.About = "everything"
-	}
+	row.About = c.jobAbout(v.Action, v.Filter)
 	row.Done = figure(v.Seen)
 	if v.Total != nil {
 		row.Done += " of " + figure(*v.Total)
 	}
 	return row
+}
+
+// jobAbout says in one line what a job is about.
+func (c *call) jobAbout(action string, f *jobs.Filter) string {
+	about := actionWords[action].things
+	if f == nil {
+		return about
+	}
+	facts := c.jobFacts(action, f)
+	words := map[string]string{
+		"Link": " over ", "Event": " of ", "Type": " of the type ", "Integration": " to ", "Scope": " in ", "Since": " since ",
+		"Until": " until ", "Tenant": " of the tenant ", "Path": " by ",
+	}
+	for _, x := range facts {
+		switch word, ok := words[x.Name]; {
+		case x.Name == "State":
+			about = x.Value + " " + about
+		case ok:
+			about += word + x.Value
+		}
+	}
+	return about
 }
 
 // jobFacts says in words what a job is about.
@@ -183,7 +198,7 @@ func (c *call) jobFacts(action string, f *jobs.Filter) []fact {
 	if f.Link != 0 {
 		name, href := f.Link.String(), ""
 		if v, err := c.o.Links.Get(c.r.Context(), c.who, f.Link); err == nil {
-			name, href = v.ShortName, linkAddress(v.Integration, f.Link)
+			name, href = v.ShortName, c.linkEdit(v.Integration, f.Link)
 		}
 		add("Link", name, href)
 	}
@@ -454,9 +469,9 @@ func (c *call) previewJob(q url.Values) (*jobPreview, error) {
 
 // filterFields spells a filter as a form does, so that what was shown is what will be done.
 func filterFields(f *jobs.Filter) []fact {
-	var states []string
-	for _, s := range f.States {
-		states = append(states, string(s))
+	states := make([]string, len(f.States))
+	for i, s := range f.States {
+		states[i] = string(s)
 	}
 	out := []fact{{Name: "state", Value: strings.Join(states, ",")}, {Name: "type", Value: f.Type}, {Name: "integration", Value: f.Integration}, {Name: "scope", Value: string(f.Scope)}}
 	if f.Link != 0 {
