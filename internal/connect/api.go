@@ -131,6 +131,10 @@ type ListFilter struct {
 	// Serving, when not nil, selects instead those that the caller may use for a link in a scope.
 	Serving     *patchbay.Scope
 	Integration string
+	// States selects those in any of some states; nil means all. Search has words that all stand in a connection's name,
+	// account, owner, scope, integration or identifier.
+	States []patchbay.ConnectionState
+	Search string
 	After       patchbay.ConnectionID
 	Limit       int
 }

@@ -46,20 +46,21 @@ func (s *Service) List(_ context.Context, c *access.Caller, f ListFilter) ([]Vie
 		}
 		scope = *given
 	}
+	first := lowest{limit: f.Limit + 1}
+	words := strings.Fields(strings.ToLower(f.Search))
 	s.mu.RLock()
-	var found []*patchbay.Connection
 	for _, e := range s.known {
 		con := e.con
 		fits := scope.Contains(con.Scope)
 		if f.Serving != nil {
 			fits = con.Scope.Contains(scope) && sees(c, con)
 		}
-		if fits && con.ID > f.After && (f.Integration == "" || con.Integration == f.Integration) {
-			found = append(found, con)
+		if fits && f.fits(con, words) {
+			first.add(con)
 		}
 	}
 	s.mu.RUnlock()
-	slices.SortFunc(found, func(a, b *patchbay.Connection) int { return cmp.Compare(a.ID, b.ID) })
+	found := first.sorted()
 	more := len(found) > f.Limit
 	if more {
 		found = found[:f.Limit]
@@ -74,6 +75,35 @@ func (s *Service) List(_ context.Context, c *access.Caller, f ListFilter) ([]Vie
 		views[i] = *limited(c, con, s.viewWith(con, len(used[con.ID])))
 	}
 	return views, more, nil
+}
+
+// fits reports whether a connection is one of those that are listed, wherever it lies.
+func (f *ListFilter) fits(con *patchbay.Connection, words []string) bool {
+	if con.ID <= f.After || f.Integration != "" && con.Integration != f.Integration || f.States != nil && !slices.Contains(f.States, con.State) {
+		return false
+	}
+	if len(words) == 0 {
+		return true
+	}
+	text := strings.ToLower(strings.Join([]string{con.Name, con.Account.Name, con.Account.ID, con.Owner, string(con.Scope), con.Integration, con.ID.String()}, " "))
+	return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(text, w) })
+}
+
+// lowest keeps the connections with the lowest identifiers, so that a page costs no sorting of all of them.
+type lowest struct {
+	limit int
+	kept  []*patchbay.Connection
+}
+
+func (l *lowest) add(con *patchbay.Connection) {
+	if l.kept = append(l.kept, con); len(l.kept) >= 2*l.limit+64 {
+		l.kept = l.sorted()
+	}
+}
+
+func (l *lowest) sorted() []*patchbay.Connection {
+	slices.SortFunc(l.kept, func(a, b *patchbay.Connection) int { return cmp.Compare(a.ID, b.ID) })
+	return l.kept[:min(len(l.kept), l.limit)]
 }
 
 // viewFor is what a caller may see of a connection.

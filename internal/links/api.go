@@ -104,9 +104,10 @@ type ListFilter struct {
 	// Overridden has inherited links that another one takes the place of marked rather than left out.
 	Overridden  bool
 	Integration string
-	// Own leaves out what lies below Scope. Search has words that all stand in a link's name, summary, scope, integration
-	// or identifier. Both, and Condition, are not for Effective.
+	// Own leaves out what lies below Scope, Below what lies in it. Search has words that all stand in a link's name, summary, scope, integration
+	// or identifier. They, and Condition, are not for Effective.
 	Own       bool
+	Below     bool
 	Search    string
 	Condition Condition
 	After     patchbay.LinkID

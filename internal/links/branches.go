@@ -2,6 +2,7 @@ package links
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/access"
+	"github.com/patchbay/patchbay/internal/store"
 )
 
 // failingFor is how long it is good to know which links fail: finding out looks at every lane.
@@ -190,4 +192,48 @@ func (s *Service) Replaced(_ context.Context, c *access.Caller, id, after patchb
 		views = append(views, *s.view(c, e.l, e.c))
 	}
 	return views, len(found) > limit, nil
+}
+
+// sinceMost is how many changes of a link are looked through for when it came into its state.
+const sinceMost = 20
+
+// Since returns when a link came into the state that it is in; zero when that is longer ago than is kept.
+func (s *Service) Since(ctx context.Context, c *access.Caller, id patchbay.LinkID) (time.Time, error) {
+	l, _, err := s.find(c, access.Read, id)
+	if err != nil {
+		return time.Time{}, err
+	}
+	at := l.UpdatedAt
+	for revision := l.Revision - 1; ; revision-- {
+		if revision < 1 {
+			return at, nil
+		}
+		if revision < l.Revision-sinceMost {
+			return time.Time{}, nil
+		}
+		before, err := s.o.Store.LinkRevision(ctx, id, revision)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return time.Time{}, nil
+		case err != nil:
+			return time.Time{}, patchbay.Internal("reading a link as it was", err)
+		case before.State != l.State || before.Enabled != l.Enabled || before.StateReason != l.StateReason:
+			return at, nil
+		}
+		at = before.UpdatedAt
+	}
+}
+
+// Rotates reports whether a link has a secret that RotateSecret makes anew.
+func (s *Service) Rotates(c *access.Caller, id patchbay.LinkID) bool {
+	l, compiled, err := s.find(c, access.Manage, id)
+	if err != nil || !c.May(access.Secrets) || compiled.broken != "" || l.OptOut || l.State == patchbay.LinkDetaching {
+		return false
+	}
+	for i := range compiled.deliver.Definition.Settings {
+		if set := &compiled.deliver.Definition.Settings[i]; set.Generate != nil && set.Signing {
+			return true
+		}
+	}
+	return signs(compiled, l, s.o.Configs[l.Integration])
 }

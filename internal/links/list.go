@@ -36,7 +36,7 @@ func (s *Service) List(_ context.Context, c *access.Caller, f ListFilter) ([]Vie
 		}
 		words := strings.Fields(strings.ToLower(f.Search))
 		walk(scope, f.After, func(e entry) bool {
-			if f.fits(&e, words, failing) {
+			if f.fits(&e, words, failing) && (!f.Below || e.l.Scope != scope) {
 				page = append(page, e)
 			}
 			return len(page) <= f.Limit

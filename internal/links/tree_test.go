@@ -155,6 +155,7 @@ func TestBranches(t *testing.T) {
 		"failing":        {ListFilter{Condition: Failing}, []patchbay.LinkID{b.ID}},
 		"paused":         {ListFilter{Condition: Paused}, []patchbay.LinkID{c.ID}},
 		"own":            {ListFilter{Own: true, Scope: new(patchbay.Scope("acme"))}, []patchbay.LinkID{a.ID}},
+		"below":          {ListFilter{Below: true, Scope: new(patchbay.Scope("acme"))}, []patchbay.LinkID{b.ID, c.ID}},
 		"words":          {ListFilter{Search: "PAGER teams/2"}, []patchbay.LinkID{c.ID}},
 		"by identifier":  {ListFilter{Search: b.ID.String()}, []patchbay.LinkID{b.ID}},
 		"without a find": {ListFilter{Search: "pager nothing"}, nil},

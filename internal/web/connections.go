@@ -58,6 +58,9 @@ type connectionPage struct {
 	Version        string
 	Problems       []problemLine
 	Confirm, Force bool
+	// Uses are the links that use it.
+	Uses     []linkUse
+	MoreUses bool
 }
 
 // findConnections reads the connections that the link may use.
@@ -350,6 +353,7 @@ func (c *call) showConnection(status int, v *connect.View, sent url.Values, prob
 		Owner:   &field{ID: "f-owner", Name: "owner", Title: "Belongs to", Type: integration.TypeString, Value: v.Owner, Help: "The user of your product who answers for it. Write another one to hand it over."},
 		Visible: v.Visible, Version: v.Version(),
 	}
+	p.Uses, p.MoreUses = c.usedBy(v.ID)
 	if sent != nil {
 		p.Name.Value, p.Owner.Value, p.Visible = sent.Get("name"), sent.Get("owner"), sent.Get("visible") == "true"
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
 	"github.com/patchbay/patchbay/internal/access"
-	"github.com/patchbay/patchbay/internal/links"
 )
 
 // galleryPage is the list of integrations, by category.
@@ -67,7 +66,7 @@ func (c *call) gallery() error {
 		}
 		scope = asked
 	}
-	counts, err := c.countLinks(scope)
+	counts, err := c.o.Links.Count(c.r.Context(), c.who, scope)
 	if err != nil {
 		return err
 	}
@@ -142,36 +141,4 @@ func supports(i integration.Integration) []string {
 		}
 	}
 	return out
-}
-
-// The links of a scope are read in pages, and not without end: a scope with more has other means to be looked at.
-const (
-	linksPage = 250
-	linksMost = 20_000
-)
-
-// eachLink calls see with the links at or below a scope, the oldest first.
-func (c *call) eachLink(scope patchbay.Scope, see func(*links.View)) error {
-	f := links.ListFilter{Scope: &scope, Limit: linksPage}
-	for range linksMost / linksPage {
-		views, more, err := c.o.Links.List(c.r.Context(), c.who, f)
-		if err != nil {
-			return err
-		}
-		for i := range views {
-			see(&views[i])
-			f.After = views[i].ID
-		}
-		if !more {
-			break
-		}
-	}
-	return nil
-}
-
-// countLinks counts the links at or below a scope by integration.
-func (c *call) countLinks(scope patchbay.Scope) (map[string]int, error) {
-	counts := map[string]int{}
-	err := c.eachLink(scope, func(v *links.View) { counts[v.Integration]++ })
-	return counts, err
 }

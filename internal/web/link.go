@@ -148,21 +148,24 @@ func (f *linkForm) save(in links.Input) error {
 		n.Text = v.Summary
 	}
 	for _, key := range slices.Sorted(maps.Keys(v.Secrets)) {
-		n.Secrets = append(n.Secrets, [2]string{f.secretTitle(key), v.Secrets[key]})
+		n.Secrets = append(n.Secrets, [2]string{secretTitle(f.def, key), v.Secrets[key]})
 	}
 	f.leave(n)
 	return f.redirect(settingsPath(v.Scope))
 }
 
 // secretTitle is what people call a secret that was made.
-func (f *linkForm) secretTitle(key string) string {
-	for i := range f.def.Settings {
-		if f.def.Settings[i].Key == key {
-			return f.def.Settings[i].Title
+func secretTitle(d *integration.Definition, key string) string {
+	if d == nil {
+		return key
+	}
+	for i := range d.Settings {
+		if d.Settings[i].Key == key {
+			return d.Settings[i].Title
 		}
 	}
 	if key == "hook_secret" {
-		return "Secret that " + f.def.Title + " signs with"
+		return "Secret that " + d.Title + " signs with"
 	}
 	return key
 }

@@ -30,8 +30,9 @@ func navigation() []navGroup {
 			{"hooks", "Hooks", "/hooks", icon(`<path d="M12 3v8m0 0 4-4m-4 4L8 7M5 14v3a3 3 0 0 0 3 3h8a3 3 0 0 0 3-3v-3"/>`)},
 		}},
 		{"What is set up", []navItem{
-			{"settings", "Links", "/settings/", icon(`<path d="M9.5 14.5l5-5M8 11l-2.5 2.5a3.9 3.9 0 0 0 5.5 5.5L13.5 16.5M16 13l2.5-2.5A3.9 3.9 0 0 0 13 5l-2.5 2.5"/>`)},
+			{"settings", "Links", "/links", icon(`<path d="M9.5 14.5l5-5M8 11l-2.5 2.5a3.9 3.9 0 0 0 5.5 5.5L13.5 16.5M16 13l2.5-2.5A3.9 3.9 0 0 0 13 5l-2.5 2.5"/>`)},
 			{"playground", "Playground", "/playground", icon(`<path d="M6 4l13 8-13 8zM6 4v16"/>`)},
+			{"connections", "Connections", "/connections", icon(`<path d="M12 3v5M7 8h10v4a5 5 0 0 1-10 0zM12 17v4M9 3v5M15 3v5"/>`)},
 			{"integrations", "Integrations", "/integrations", icon(`<path d="M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM16.5 13v7M13 16.5h7"/>`)},
 			{"catalog", "Catalog", "/catalog", icon(`<path d="M5 4.5h10a4 4 0 0 1 4 4v11H9a4 4 0 0 1-4-4zM5 15.5a4 4 0 0 1 4-4h10M9 8h6"/>`)},
 		}},

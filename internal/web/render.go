@@ -85,6 +85,7 @@ func samples() map[string]any {
 		"installation": &installationPage{About: &aboutPart{}, Secrets: &secretsPart{}, Rotate: true, Sessions: &sessionsPart{}, Look: &lookPart{}},
 		"keys":         &keysPage{}, "key-new": &newKeyPage{}, "key-delete": &keyPage{},
 		"sign-in": &signInPage{}, "portal": nil, "problem": &problemPage{}, "connect": &connectPage{},
+		"links": &linksPage{}, "one-link": &oneLinkPage{}, "resume": &resumePage{}, "rotate": &rotatePage{}, "connections": &connectionsPage{},
 		"connection": &connectionPage{}, "hooks": &hooksPage{}, "hook": &hookPage{},
 		"find": &findPage{}, "events": &eventsPage{}, "event": &eventPage{}, "replay": &replayPage{},
 	}

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,16 +18,19 @@ type settingsPage struct {
 	Scope  patchbay.Scope
 	Title  string
 	Crumbs []crumb
-	Own    []linkRow
+	Own    []linkLine
 	// Inherited come from above.
-	Inherited []linkRow
-	// Below are the scopes below in which there are links.
-	Below       []belowRow
+	Inherited []linkLine
+	// Below are the scopes one level below at or below which there are links.
+	Below       []*branch
 	Connections []connectionRow
 	// Add is the gallery for this scope.
-	Add                 string
-	May, Connects       bool
-	MoreOwn, MoreBelow  bool
+	Add           string
+	May, Connects bool
+	// MoreOwn and MoreBelow lead on; "" where there is no more.
+	MoreOwn, MoreBelow string
+	// Tree is the place among all links, for operators.
+	Tree                string
 	ConnectionsNotShown bool
 }
 
@@ -50,13 +52,7 @@ type linkRow struct {
 	Tested  *testPart
 }
 
-type belowRow struct {
-	Scope patchbay.Scope
-	Links int
-	Bad   int
-}
-
-// mostShown bounds the links and scopes that one page lists.
+// mostShown bounds what one page lists of what is seldom much.
 const mostShown = 200
 
 func (c *call) settings() error { return c.showSettings(http.StatusOK, 0, nil) }
@@ -92,6 +88,9 @@ func (c *call) showSettings(status int, id patchbay.LinkID, tested *testPart) er
 	if body.Connections, err = c.connectionsOf(scope); err != nil {
 		return err
 	}
+	if !c.who.Portal {
+		body.Tree = treePath(scope)
+	}
 	body.Title = "Links of " + scopeName(scope)
 	if c.who.Portal && scope == c.who.Scope {
 		body.Title = "Your links"
@@ -99,7 +98,7 @@ func (c *call) showSettings(status int, id patchbay.LinkID, tested *testPart) er
 	p := &page{Title: body.Title, Nav: "settings", Body: body}
 	if tested != nil {
 		p.Status = tested.Text
-		for _, rows := range [][]linkRow{body.Own, body.Inherited} {
+		for _, rows := range [][]linkLine{body.Own, body.Inherited} {
 			for i := range rows {
 				if rows[i].ID == id {
 					rows[i].Tested = tested
@@ -140,38 +139,35 @@ func (c *call) crumbs(scope patchbay.Scope) []crumb {
 	return out
 }
 
-// ownLinks fills in the links of the scope itself, and counts those below.
+// ownLinks fills in the links of the scope itself, and where there are others below.
 func (c *call) ownLinks(body *settingsPage) error {
-	below := map[patchbay.Scope]*belowRow{}
-	err := c.eachLink(body.Scope, func(v *links.View) {
-		row := c.row(v)
-		if v.Scope == body.Scope {
-			if len(body.Own) == mostShown {
-				body.MoreOwn = true
-				return
-			}
-			body.Own = append(body.Own, row)
-			return
-		}
-		b := below[v.Scope]
-		if b == nil {
-			b = &belowRow{Scope: v.Scope}
-			below[v.Scope] = b
-		}
-		b.Links++
-		if row.Kind == "bad" {
-			b.Bad++
-		}
-	})
+	ctx := c.r.Context()
+	f := links.ListFilter{Scope: &body.Scope, Own: true, Limit: linksShown}
+	if after := c.r.FormValue("after"); after != "" && f.After.UnmarshalText([]byte(after)) != nil {
+		return patchbay.Errorf(patchbay.CodeInvalidRequest, "%q is not the identifier of a link", clip(after))
+	}
+	views, more, err := c.o.Links.List(ctx, c.who, f)
 	if err != nil {
 		return err
 	}
-	for _, b := range below {
-		body.Below = append(body.Below, *b)
+	if body.Own, err = c.lines(views); err != nil {
+		return err
 	}
-	slices.SortFunc(body.Below, func(a, b belowRow) int { return cmp.Compare(a.Scope, b.Scope) })
-	if len(body.Below) > mostShown {
-		body.Below, body.MoreBelow = body.Below[:mostShown], true
+	here := settingsPath(body.Scope)
+	if more {
+		body.MoreOwn = link(here, "after", views[len(views)-1].ID.String())
+	}
+	below, more, err := c.o.Links.Branches(ctx, c.who, body.Scope, c.r.FormValue("from"), branchesShown)
+	if err != nil {
+		return err
+	}
+	for i := range below {
+		b := c.branchOf(&below[i], body.Scope)
+		b.Href = settingsPath(b.Scope)
+		body.Below = append(body.Below, b)
+	}
+	if more {
+		body.MoreBelow = link(here, "from", lastOf(below[len(below)-1].Scope)+"!")
 	}
 	return nil
 }
@@ -182,25 +178,24 @@ func (c *call) inheritedLinks(body *settingsPage) error {
 	if err != nil {
 		return err
 	}
-	for i := range views {
-		v := &views[i]
-		if v.Scope == body.Scope {
-			continue
-		}
-		row := c.row(v)
-		row.From = scopeName(v.Scope)
-		if c.who.Sees(v.Scope) {
-			row.FromHref = settingsPath(v.Scope)
+	views = slices.DeleteFunc(views, func(v links.View) bool { return v.Scope == body.Scope })
+	if body.Inherited, err = c.lines(views); err != nil {
+		return err
+	}
+	for i := range body.Inherited {
+		row := &body.Inherited[i]
+		row.From = scopeName(row.Scope)
+		if c.who.Sees(row.Scope) {
+			row.FromHref = settingsPath(row.Scope)
 		}
 		row.Edit, row.Delete, row.Test, row.Pause, row.Resume, row.HookURL = "", "", false, "", "", "" // that is done where it belongs
-		if v.Overridden {
-			row.Kind, row.Badge, row.Health = "", "Replaced here", ""
+		if row.Overridden {
+			row.Kind, row.Badge, row.linkRow.Health = "", "Replaced here", ""
 		}
-		if v.Slot != nil && body.May && !v.Overridden && c.definitions[v.Integration] != nil {
+		if row.Slot != nil && body.May && !row.Overridden && c.definitions[row.Integration] != nil {
 			row.OptOut = true
-			row.Own = formAddress(v.Integration, body.Scope, url.Values{"slot": {*v.Slot}})
+			row.linkRow.Own = formAddress(row.Integration, body.Scope, url.Values{"slot": {*row.Slot}})
 		}
-		body.Inherited = append(body.Inherited, row)
 	}
 	return nil
 }
@@ -243,8 +238,8 @@ func health(v *links.View, partner string) (kind, badge, words string) {
 		}
 		return "warn", "Paused", words
 	case patchbay.LinkDisabled:
-		if reason == "" {
-			reason = "Nothing is sent, and nothing is kept."
+		if reason == "" { // somebody wants it so
+			return "", "Off", "Nothing is sent, and nothing is kept."
 		}
 		return "bad", "Off", reason
 	case patchbay.LinkAttaching:
@@ -301,8 +296,11 @@ func (c *call) changeSettings() error {
 		v, err = c.o.Links.Pause(ctx, c.who, id)
 		n.Text = "What happens from now on is kept, and sent once you resume."
 	case "resume":
+		if ask, err := c.asks(id); err != nil || ask {
+			return c.redirectOr(linkPath(id)+"/resume", err)
+		}
 		v, err = c.o.Links.Resume(ctx, c.who, id)
-		n.Text = "What was kept is being sent."
+		n.Text = "What happens is sent again."
 	case "optout":
 		v, err = c.o.Links.OptOut(ctx, c.who, id, scope)
 		n.Text = "You can take part again at any time."

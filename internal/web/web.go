@@ -35,6 +35,21 @@ type Links interface {
 	Delete(ctx context.Context, c *access.Caller, id patchbay.LinkID) error
 	Pause(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*links.View, error)
 	Resume(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*links.View, error)
+	// Skip is Resume without what has waited.
+	Skip(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*links.View, error)
+	// RotateSecret makes a link's secret anew; Rotates reports whether it has one, and the caller may.
+	RotateSecret(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*links.View, error)
+	Rotates(c *access.Caller, id patchbay.LinkID) bool
+	// Since returns when a link came into its state; zero when that is longer ago than is kept.
+	Since(ctx context.Context, c *access.Caller, id patchbay.LinkID) (time.Time, error)
+	// Branch and Branches say where links are, Count which integrations they are of.
+	Branch(ctx context.Context, c *access.Caller, scope patchbay.Scope) (*links.Branch, error)
+	Branches(ctx context.Context, c *access.Caller, scope patchbay.Scope, from string, limit int) (list []links.Branch, more bool, err error)
+	Count(ctx context.Context, c *access.Caller, scope patchbay.Scope) (map[string]int, error)
+	// Replaced lists the links below a link that take its place there.
+	Replaced(ctx context.Context, c *access.Caller, id, after patchbay.LinkID, limit int) (views []links.View, more bool, err error)
+	// UsedBy returns the links that use a connection, whoever may see them.
+	UsedBy(con patchbay.ConnectionID) []links.Using
 	Test(ctx context.Context, c *access.Caller, id patchbay.LinkID) (*links.TestResult, error)
 	TestSettings(ctx context.Context, c *access.Caller, integration string, in links.Draft) (*links.TestResult, error)
 	// Choices asks the partner for the values of a setting.
@@ -94,6 +109,8 @@ type Options struct {
 	Events   Events
 	Outcomes Outcomes
 	Stream   Stream
+	// Backlogs are nil where nobody says what waits for links.
+	Backlogs Backlogs
 	// Stats, Nodes and Jobs are nil where nobody counts, there is one process, or the database keeps no jobs.
 	Stats Stats
 	Nodes Nodes
@@ -186,6 +203,12 @@ func (s *Site) routes() {
 	s.handle("GET /auth/{key}", (*call).auth)
 	s.handle("POST /auth/{key}", (*call).giveKeys)
 	s.handle("GET /auth/{key}/callback", (*call).callback)
+	s.handle("GET /links", (*call).linkTree)
+	s.handle("GET /links/{id}", (*call).oneLink)
+	s.handle("POST /links/{id}", (*call).changeLink)
+	s.handle("GET /links/{id}/resume", (*call).confirmResume)
+	s.handle("GET /links/{id}/rotate", (*call).confirmRotate)
+	s.handle("GET /connections", (*call).connections)
 	s.handle("GET /connections/{id}", (*call).connection)
 	s.handle("POST /connections/{id}", (*call).changeConnection)
 	s.handle("GET /audit", (*call).auditLog)
