@@ -32,7 +32,6 @@ func (a *App) pages() (*web.Site, error) {
 	}
 	deliveries := deliver.NewService(a.engine, a.links.Revision)
 	o.Events, o.Outcomes, o.Deliveries, o.Stream = a.ingest, deliveries, deliveries, a.hub
-	o.Playground = a.ingest
-	o.Backlogs = deliver.NewService(a.engine, a.links.Revision)
+	o.Playground, o.Backlogs = a.ingest, deliveries
 	return web.New(o)
 }

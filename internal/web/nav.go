@@ -31,10 +31,10 @@ func navigation() []navGroup {
 		}},
 		{"What is set up", []navItem{
 			{"settings", "Links", "/links", icon(`<path d="M9.5 14.5l5-5M8 11l-2.5 2.5a3.9 3.9 0 0 0 5.5 5.5L13.5 16.5M16 13l2.5-2.5A3.9 3.9 0 0 0 13 5l-2.5 2.5"/>`)},
-			{"playground", "Playground", "/playground", icon(`<path d="M6 4l13 8-13 8zM6 4v16"/>`)},
 			{"connections", "Connections", "/connections", icon(`<path d="M12 3v5M7 8h10v4a5 5 0 0 1-10 0zM12 17v4M9 3v5M15 3v5"/>`)},
 			{"integrations", "Integrations", "/integrations", icon(`<path d="M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM16.5 13v7M13 16.5h7"/>`)},
 			{"catalog", "Catalog", "/catalog", icon(`<path d="M5 4.5h10a4 4 0 0 1 4 4v11H9a4 4 0 0 1-4-4zM5 15.5a4 4 0 0 1 4-4h10M9 8h6"/>`)},
+			{"playground", "Playground", "/playground", icon(`<path d="M6 4l13 8-13 8zM6 4v16"/>`)},
 		}},
 		{"Who and how", []navItem{
 			{"keys", "Keys", "/keys", icon(`<path d="M8 11.5a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM11 12.5 19 4.5M15.5 8l3 3M13 10.5l2 2"/>`)},

@@ -76,9 +76,7 @@ func (n *note) secrets() [][2]string {
 // that is missing or cannot be drawn is found before anybody sees it.
 func samples() map[string]any {
 	return map[string]any{
-		"playground": &playgroundPage{Type: &composedType{}, Form: compose.New(nil, []byte("{}"), nil), Result: &dryRun{}},
 		"audit":      &auditPage{Days: []auditDay{{Acts: []act{{Changes: []actChange{{}}}}}}},
-		"catalog":    &catalogPage{}, "type": &typePage{Outline: &outline.Outline{}},
 		"deliveries": &deliveriesPage{}, "delivery": &deliveryPage{}, "delivery-ask": &deliveryAsk{},
 		"jobs": &jobsPage{}, "job": &jobPage{}, "job-new": &newJobPage{},
 		"overview": &overviewPage{}, "integration": &integrationPage{}, "gallery": &galleryPage{}, "link": &linkPage{}, "delete": &deletePage{}, "settings": &settingsPage{},
@@ -87,6 +85,8 @@ func samples() map[string]any {
 		"sign-in": &signInPage{}, "portal": nil, "problem": &problemPage{}, "connect": &connectPage{},
 		"links": &linksPage{}, "one-link": &oneLinkPage{}, "resume": &resumePage{}, "rotate": &rotatePage{}, "connections": &connectionsPage{},
 		"connection": &connectionPage{}, "hooks": &hooksPage{}, "hook": &hookPage{},
+		"playground": &playgroundPage{Type: &composedType{}, Form: compose.New(nil, []byte("{}"), nil), Result: &dryRun{}},
+		"catalog":    &catalogPage{}, "type": &typePage{Outline: &outline.Outline{}},
 		"find": &findPage{}, "events": &eventsPage{}, "event": &eventPage{}, "replay": &replayPage{},
 	}
 }

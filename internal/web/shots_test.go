@@ -99,8 +99,7 @@ func (s *site) plainAddresses() map[string]string {
 		"overview": "/", "integration": "/integrations/webhook", "overview-hour": "/?window=1h", "gallery": "/integrations?scope=acme/teams/42", "settings": "/settings/acme/teams/42", "root": "/settings/",
 		"form": "/integrations/tasks/link?scope=acme/teams/42&connection=none", "slack": "/integrations/slack/link?scope=acme/teams/42&connection=none", "webhook": "/integrations/webhook/link?scope=acme/teams/42", "missing": "/settings/nothing/../here", "hooks": "/hooks", "sign-in": "/sign-in", "keys": "/keys", "key-new": "/keys/new",
 		"installation": "/installation?far=yes", "configuration": "/installation/configuration", "secrets": "/installation/secrets", "secrets-rotate": "/installation/secrets/rotate", "sessions": "/installation/sessions", "sessions-none": "/installation/sessions?of=customers", "look": "/installation/look?accent=%23e8590c",
-		"catalog": "/catalog", "catalog-none": "/catalog?q=nothing+like+it", "type": "/catalog/repo.push", "type-small": "/catalog/integration_test", "type-brought": "/catalog/github.push",
-		"playground": "/playground", "playground-none": "/playground?q=nothing+like+it", "playground-form": "/playground?type=repo.push&scope=acme/teams/42", "playground-json": "/playground?type=run_completion&view=json",
+		"playground": "/playground", "playground-none": "/playground?q=nothing+like+it", "playground-form": "/playground?type=repo.push&scope=acme/teams/42", "playground-json": "/playground?type=run_completion&view=json", "catalog": "/catalog", "catalog-none": "/catalog?q=nothing+like+it", "type": "/catalog/repo.push", "type-small": "/catalog/integration_test", "type-brought": "/catalog/github.push",
 		"links": "/links", "links-scope": "/links?scope=acme/teams/42", "links-found": "/links?state=any", "connections": "/connections",
 		"events": "/events", "events-none": "/events?scope=nobody",
 	}
