@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -66,6 +67,7 @@ type Service struct {
 	since   time.Time  // when the collection under way began
 	waiting []store.Sample
 	failing bool
+	past    past
 
 	cancel context.CancelFunc
 	owned  sync.WaitGroup
@@ -179,6 +181,10 @@ func (s *Service) Flush(ctx context.Context) error {
 	s.since = s.o.Now()
 	for len(s.waiting) > 0 {
 		n := min(len(s.waiting), chunk)
+		late := s.since.Add(-settledAfter + flushEvery)
+		if slices.ContainsFunc(s.waiting[:n], func(x store.Sample) bool { return x.At.Before(late) }) {
+			s.past.forget()
+		}
 		if err := s.o.Store.AddSamples(ctx, s.waiting[:n]); err != nil {
 			return err
 		}
@@ -212,6 +218,9 @@ func (s *Service) upkeep(ctx context.Context) {
 	timer := time.NewTimer(upkeepEvery)
 	defer timer.Stop()
 	for {
+		if err := s.remember(ctx); err != nil && ctx.Err() == nil {
+			s.o.Log.Warn("the figures of the last month could not be read ahead; they are read when somebody asks", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return

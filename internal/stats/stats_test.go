@@ -282,6 +282,11 @@ func (f *failing) AddSamples(_ context.Context, s []store.Sample) error {
 	return nil
 }
 
+// Samples has none.
+func (f *failing) Samples(context.Context, store.StatFilter, time.Duration, string) ([]store.Sample, error) {
+	return nil, nil
+}
+
 func TestWhatTheStoreDoesNotTakeIsKept(t *testing.T) {
 	f := &failing{err: errors.New("no")}
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

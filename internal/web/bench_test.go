@@ -59,7 +59,7 @@ func BenchmarkFirstByte(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(float64(median.Microseconds())/1000, "ms-p50")
 			b.ReportMetric(float64(worst.Microseconds())/1000, "ms-p99")
-			if median > firstByte {
+			if len(took) >= 5 && median > firstByte { // the first of all is the benchmark's own try
 				b.Errorf("%s begins after %v, which is more than %v", kinds[kind], median, firstByte)
 			}
 		})

@@ -121,7 +121,7 @@ func TestEveryPageThatCanBeReached(t *testing.T) {
 	c.behind.Store(int64(24 * time.Hour))
 	s := openAt(t, c.now)
 	s.populate()
-	s.liveIn(&c, 60)
+	s.liveIn(&c, 60, true)
 	visitors := map[string]func() (*visitor, string){
 		"admin":    func() (*visitor, string) { return s.signedIn(), "/" },
 		"operator": func() (*visitor, string) { return s.signedInAs("publish", "inline", "manage"), "/" },
@@ -281,7 +281,7 @@ func TestFirstVisit(t *testing.T) {
 	c.behind.Store(int64(24 * time.Hour))
 	s := openAt(t, c.now)
 	s.populate()
-	s.liveIn(&c, 120)
+	s.liveIn(&c, 120, true)
 	v := s.signedIn()
 	heaviest := 0
 	for _, p := range v.crawl("/") {

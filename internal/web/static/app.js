@@ -19,12 +19,13 @@
   const earlier = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" });
   const wholly = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long", hourCycle: "h23" });
 
-  const spell = (at, now, exact) => {
+  const spell = (at, now, exact, age) => {
     const seconds = Math.floor((now - at) / 1000);
     const far = Math.abs(seconds);
-    if (far < 60 || (far < 3600 && !exact)) {
+    if (far < 60 || (far < 3600 && !exact) || age) {
       if (far < 2) return "now";
-      const words = far < 60 ? `${far} s` : `${Math.floor(far / 60)} min`;
+      const [size, unit] = far < 60 ? [1, "s"] : far < 3600 ? [60, "min"] : far < 172800 ? [3600, "h"] : [86400, "days"];
+      const words = `${Math.floor(far / size)} ${unit}`;
       return seconds < 0 ? `in ${words}` : `${words} ago`;
     }
     if (at.toDateString() === now.toDateString()) return today.format(at);
@@ -40,7 +41,7 @@
         time.dataset.said = "yes";
         time.title = `${wholly.format(at)}\n${time.title}`;
       }
-      const text = spell(at, now, time.hasAttribute("data-exact"));
+      const text = spell(at, now, time.hasAttribute("data-exact"), time.hasAttribute("data-age"));
       if (time.textContent !== text) time.textContent = text;
     }
     for (const axis of within.querySelectorAll("[data-axis]")) ticks(axis);
