@@ -14,6 +14,15 @@ type Row struct {
 	// Last is the last attempt, or decision without one (then it has no verdict); nil when there has been none. It has
 	// neither request nor answer.
 	Last *AttemptView
+
+	sees bool
+}
+
+// Kept is a delivery to an integration that keeps what it is sent, with what it kept; "" where that is no longer there, or
+// the caller does not see the link.
+type Kept struct {
+	Row
+	Body string
 }
 
 // Inspection is one delivery with everything that there is to say about it.
@@ -60,7 +69,7 @@ func (s *Service) Rows(ctx context.Context, c *access.Caller, q Query) ([]Row, b
 		if c.Portal && !seen {
 			continue
 		}
-		row := Row{View: s.view(d)}
+		row := Row{View: s.view(d), sees: seen}
 		if a, ok := last[d.ID]; ok {
 			v := ViewAttempt(&a)
 			v.ResponseBody = nil
@@ -72,6 +81,29 @@ func (s *Service) Rows(ctx context.Context, c *access.Caller, q Query) ([]Row, b
 		rows = append(rows, row)
 	}
 	return rows, more, nil
+}
+
+// Kept is Rows with what was answered to each delivery last: that is where an integration that keeps what it is sent puts it.
+func (s *Service) Kept(ctx context.Context, c *access.Caller, q Query) ([]Kept, bool, error) {
+	rows, more, err := s.Rows(ctx, c, q)
+	if err != nil {
+		return nil, false, err
+	}
+	var ids []patchbay.DeliveryID
+	for i := range rows {
+		if rows[i].sees {
+			ids = append(ids, rows[i].ID)
+		}
+	}
+	bodies, err := s.e.o.Store.Answers(ctx, ids)
+	if err != nil {
+		return nil, false, patchbay.Internal("reading what deliveries were answered", err)
+	}
+	out := make([]Kept, len(rows))
+	for i := range rows {
+		out[i] = Kept{Row: rows[i], Body: bodies[rows[i].ID]}
+	}
+	return out, more, nil
 }
 
 // Inspect returns all there is to say about one delivery.

@@ -150,6 +150,9 @@ type Deliveries interface {
 	// LastAttempts returns the last attempt or decision of each of these deliveries that has one, without what was sent
 	// and what was answered. It is for lists: some hundred at most.
 	LastAttempts(ctx context.Context, ids []patchbay.DeliveryID) (map[patchbay.DeliveryID]patchbay.Attempt, error)
+	// Answers returns what was answered to the last attempt of each of these deliveries, as far as it is still kept. It is for
+	// lists, too.
+	Answers(ctx context.Context, ids []patchbay.DeliveryID) (map[patchbay.DeliveryID]string, error)
 	// OfEvent returns the deliveries of an event with their attempts, in order. ErrNotFound.
 	OfEvent(ctx context.Context, id patchbay.EventID) ([]patchbay.Delivery, error)
 	// Thread returns the reference of a link's thread and the newest event that was delivered in it; zero values when

@@ -40,6 +40,10 @@ const (
 	sqlAttemptsOf = `SELECT a.delivery, a.at, a.duration, a.verdict, coalesce(a.error_type, ''), a.error, a.code, a.request, r.body
 		FROM attempt a LEFT JOIN response r ON r.id = a.response WHERE a.delivery = ANY($1) ORDER BY a.delivery, a.seq`
 
+	sqlAnswersOf = `SELECT x.delivery, r.body FROM unnest($1::bigint[]) AS x (delivery)
+		CROSS JOIN LATERAL (SELECT response FROM attempt WHERE attempt.delivery = x.delivery ORDER BY seq DESC LIMIT 1) a
+		JOIN response r ON r.id = a.response`
+
 	sqlLastOf = `SELECT x.delivery, a.at, a.duration, a.verdict, coalesce(a.error_type, ''), a.error, a.code FROM unnest($1::bigint[]) AS x (delivery)
 		CROSS JOIN LATERAL (SELECT at, duration, verdict, error_type, error, code FROM attempt
 			WHERE attempt.delivery = x.delivery ORDER BY seq DESC LIMIT 1) a`
@@ -293,6 +297,34 @@ func (s *Store) LastAttempts(ctx context.Context, ids []patchbay.DeliveryID) (ou
 				At: utc(when), DurationMS: duration, Verdict: verdictOf(verdict), ErrorType: patchbay.Code(kind), Error: string(failure),
 				ResponseCode: code,
 			}
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Answers returns what was answered to last attempts; see store.Deliveries.
+func (s *Store) Answers(ctx context.Context, ids []patchbay.DeliveryID) (out map[patchbay.DeliveryID]string, err error) {
+	raw := make([]int64, len(ids))
+	for i, id := range ids {
+		raw[i] = int64(id)
+	}
+	err = s.query(ctx, func(c *pgx.Conn) error {
+		out = make(map[patchbay.DeliveryID]string, len(ids))
+		rows, err := c.Query(ctx, sqlAnswersOf, raw)
+		if err != nil {
+			return err
+		}
+		var (
+			id   int64
+			body []byte
+		)
+		_, err = pgx.ForEachRow(rows, []any{&id, &body}, func() error {
+			out[patchbay.DeliveryID(id)] = string(body)
 			return nil
 		})
 		return err

@@ -18,6 +18,7 @@ const (
 	stateLater = "SELECT n, state FROM attempt WHERE delivery = ?1 AND id <> ?1 ORDER BY id"
 	queueRow   = "SELECT due, attempts, spared, used FROM queue WHERE delivery = ?"
 
+	lastAnswer  = "SELECT body FROM response WHERE attempt = coalesce((SELECT max(id) FROM attempt WHERE delivery = ?1 AND id <> ?1), ?1)"
 	lastColumns = "verdict, at, duration, error_type, error, code"
 	lastFirst   = "SELECT " + lastColumns + " FROM attempt WHERE id = ?"
 	lastLater   = "SELECT " + lastColumns + " FROM attempt WHERE delivery = ?1 AND id <> ?1 ORDER BY id DESC LIMIT 1"
@@ -250,6 +251,33 @@ func (s *Store) LastAttempts(ctx context.Context, ids []patchbay.DeliveryID) (ma
 				if row {
 					break
 				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Answers returns what was answered to last attempts; see store.Deliveries.
+func (s *Store) Answers(ctx context.Context, ids []patchbay.DeliveryID) (map[patchbay.DeliveryID]string, error) {
+	out := make(map[patchbay.DeliveryID]string, len(ids))
+	err := s.read(ctx, func(c *conn) error {
+		st, err := c.prepare(lastAnswer)
+		if err != nil {
+			return err
+		}
+		defer st.reset()
+		for _, id := range ids {
+			row, err := st.bind(1, int64(id)).step()
+			if row {
+				out[id] = st.str(0)
+			}
+			st.reset()
+			if err != nil {
+				return err
 			}
 		}
 		return nil

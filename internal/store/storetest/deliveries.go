@@ -202,7 +202,7 @@ var deliveryTests = []test{
 		a := e.accept(e.event(linkA, linkA, linkA, linkB))
 		later := e.outcome(a, 1, 2, patchbay.DeliverySucceeded)
 		later.WasQueued, later.Attempt.Verdict, later.Attempt.ResponseCode = true, patchbay.VerdictDelivered, 204
-		later.Attempt.At, later.Attempt.DurationMS = e.now().Add(time.Minute), 17
+		later.Attempt.At, later.Attempt.DurationMS, later.Attempt.ResponseBody = e.now().Add(time.Minute), 17, "taken at last"
 		e.record(e.retry(a, 1, 1, e.now().Add(time.Minute)))
 		e.record(later)
 		decided := store.Outcome{
@@ -226,6 +226,16 @@ var deliveryTests = []test{
 			})
 			e.crash()
 		}
+		answers, err := e.s.Answers(e.ctx, ids)
+		e.must(err)
+		want := map[patchbay.DeliveryID]string{}
+		for _, id := range ids[:4] {
+			if all := e.delivery(id).Attempts; len(all) > 0 && all[len(all)-1].ResponseBody != "" {
+				want[id] = all[len(all)-1].ResponseBody
+			}
+		}
+		e.same("answers", answers, want)
+		e.same("the answer to a later attempt", answers[ids[0]], "taken at last")
 		none, err := e.s.LastAttempts(e.ctx, nil)
 		e.must(err)
 		e.same("of none", len(none), 0)
