@@ -33,5 +33,6 @@ func (a *App) pages() (*web.Site, error) {
 	deliveries := deliver.NewService(a.engine, a.links.Revision)
 	o.Events, o.Outcomes, o.Deliveries, o.Stream = a.ingest, deliveries, deliveries, a.hub
 	o.Playground, o.Backlogs = a.ingest, deliveries
+	o.Inbox = deliver.NewService(a.engine, a.links.Revision)
 	return web.New(o)
 }

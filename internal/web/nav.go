@@ -27,6 +27,7 @@ func navigation() []navGroup {
 			{"events", "Events", "/events", icon(`<path d="M4 6h16M4 12h16M4 18h9"/>`)},
 			{"deliveries", "Deliveries", "/deliveries", icon(`<path d="M4 12 20 4l-6 16-3-7-7-1z"/>`)},
 			{"jobs", "Jobs", "/jobs", icon(`<path d="M4 5h16v4H4zM4 15h16v4H4zM8 9v6m8-6v6"/>`)},
+			{"inbox", "Inbox", "/inbox", icon(`<path d="M4 13 6.5 5h11L20 13v6H4zM4 13h4.5l1.5 3h4l1.5-3H20"/>`)},
 			{"hooks", "Hooks", "/hooks", icon(`<path d="M12 3v8m0 0 4-4m-4 4L8 7M5 14v3a3 3 0 0 0 3 3h8a3 3 0 0 0 3-3v-3"/>`)},
 		}},
 		{"What is set up", []navItem{

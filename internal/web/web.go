@@ -115,6 +115,8 @@ type Options struct {
 	Stats Stats
 	Nodes Nodes
 	Jobs  Jobs
+	// Inbox is nil where nobody looks at what inboxes keep.
+	Inbox Inbox
 	// Playground is nil where no events are taken in.
 	Playground Playground
 	// Deliveries are nil where nobody looks at them.
@@ -214,6 +216,8 @@ func (s *Site) routes() {
 	s.handle("GET /audit", (*call).auditLog)
 	s.handle("GET /audit/export", (*call).exportAudit)
 	s.handle("GET /hooks", (*call).hooks)
+	s.handle("GET /inbox", (*call).inbox)
+	s.handle("GET /inbox/live", (*call).inboxLive)
 	s.handle("GET /playground", (*call).playground)
 	s.handle("POST /playground", (*call).composeEvent)
 	s.handle("GET /hooks/{id}", (*call).hook)
