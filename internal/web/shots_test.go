@@ -101,6 +101,7 @@ func (s *site) plainAddresses() map[string]string {
 		"installation": "/installation?far=yes", "configuration": "/installation/configuration", "secrets": "/installation/secrets", "secrets-rotate": "/installation/secrets/rotate", "sessions": "/installation/sessions", "sessions-none": "/installation/sessions?of=customers", "look": "/installation/look?accent=%23e8590c",
 		"playground": "/playground", "playground-none": "/playground?q=nothing+like+it", "playground-form": "/playground?type=repo.push&scope=acme/teams/42", "playground-json": "/playground?type=run_completion&view=json", "catalog": "/catalog", "catalog-none": "/catalog?q=nothing+like+it", "type": "/catalog/repo.push", "type-small": "/catalog/integration_test", "type-brought": "/catalog/github.push",
 		"links": "/links", "links-scope": "/links?scope=acme/teams/42", "links-found": "/links?state=any", "connections": "/connections",
+		"audit": "/audit", "audit-none": "/audit?actor=nobody",
 		"inbox": "/inbox", "inbox-none": "/inbox?name=nobody",
 		"events": "/events", "events-none": "/events?scope=nobody",
 	}
