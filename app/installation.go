@@ -158,8 +158,12 @@ func (i installation) checkEgress() web.Check {
 		return broken("What goes out", "Narrow egress-allow.", "Links may send to %s, where a cloud tells this machine's credentials.", metadata)
 	}
 	what := "Links may send to the public internet"
-	if n := len(i.config.EgressAllow); n > 0 {
-		what += fmt.Sprintf(", and to %d private networks", n)
+	if len(i.config.EgressAllow) > 0 {
+		allowed := make([]string, len(i.config.EgressAllow))
+		for n, network := range i.config.EgressAllow {
+			allowed[n] = network.String()
+		}
+		what += ", and to " + strings.Join(allowed, ", ")
 	}
 	if i.config.EgressProxy != "" {
 		what += ", through a proxy"
@@ -237,7 +241,7 @@ func (i installation) checkSignOn(ctx context.Context) web.Check {
 		if errors.As(err, &e) {
 			what = e.Message
 		}
-		return broken(name, "Check oidc-issuer and the firewall; keys work all the same.", "%s.", what)
+		return broken(name, "Check oidc-issuer and the firewall; keys work all the same.", "%s.", strings.ToUpper(what[:1])+what[1:])
 	}
 	return fine(name, "%s answers.", i.config.OIDCIssuer)
 }

@@ -56,8 +56,8 @@ type Setting struct {
 	// From is where it comes from; "" is its default.
 	From   string
 	Secret bool
-	// Help says what it does.
-	Help string
+	// Help says what it does, Default what holds when there is no value.
+	Help, Default string
 }
 
 // SettingGroup are settings that belong together.
@@ -92,7 +92,8 @@ func (c Config) Settings() []SettingGroup {
 		}
 		_, secret := v.Field(i).Interface().(patchbay.Secret)
 		s := Setting{Name: name, From: c.From[name], Secret: secret, Value: shown(v.Field(i).Interface())}
-		s.Help, _, _ = strings.Cut(t.Field(i).Tag.Get("help"), " Default: ")
+		s.Help, s.Default, _ = strings.Cut(t.Field(i).Tag.Get("help"), " Default: ")
+		s.Default = strings.TrimSuffix(s.Default, ".")
 		if name == "database" {
 			s.Value, s.Secret = c.DatabaseName(), false // which says no more than where it is
 		}
@@ -132,6 +133,14 @@ func shown(value any) string {
 	case []string:
 		return strings.Join(v, ", ")
 	case Duration:
+		return v.String()
+	case *Duration:
+		if v == nil {
+			return ""
+		}
+		if *v == 0 {
+			return "for ever"
+		}
 		return v.String()
 	case Bytes:
 		if v == 0 {

@@ -35,12 +35,15 @@ func TestSettings(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"listen": DefaultListen, "database": "PostgreSQL patchbay at db", "signing-key": "set", "egress-proxy": "set", "retention": "30d, acme=90d", "quota": "100, acme=0.5",
-		"oidc-roles": "care=operator@acme, *=viewer", "integrations": "email.host, email.password", "nats": "orders", "outbox": "shop", "max-bytes": "20GB", "dev": "no",
+		"oidc-roles": "care=operator@acme, *=viewer", "integrations": "email.host, email.password", "nats": "orders", "outbox": "shop", "max-bytes": "20GB", "dev": "no", "audit-retention": "365d",
 		"public-url": "", "scope-kinds": "team=*/teams/*, user=*/users/*", "oidc-scopes": "openid, email, profile",
 	} {
 		if all[name].Value != want {
 			t.Errorf("%s is shown as %q, not %q", name, all[name].Value, want)
 		}
+	}
+	if all["catalog"].Default != "the four built-in catalogs" {
+		t.Errorf("the default of the catalog is %q", all["catalog"].Default)
 	}
 	if all["nats"].From != "PATCHBAY_NATS" || all["listen"].From != "" || !all["signing-key"].Secret {
 		t.Errorf("%+v %+v", all["nats"], all["listen"])

@@ -177,7 +177,7 @@ func (c *call) installation() error {
 		row := checkRow{check, "ok", "Fine"}
 		switch check.Status {
 		case "warning":
-			row.Kind, row.Word = "warn", "Look at it"
+			row.Kind, row.Word = "warn", "Look"
 			part.Warn++
 		case "failed":
 			row.Kind, row.Word = "bad", "Broken"
