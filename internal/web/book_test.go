@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"encoding/json"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -172,5 +173,63 @@ func TestBookOfACustomBuild(t *testing.T) {
 	page := string(files["reportCreated.html"])
 	if !strings.Contains(page, "no integration that people read") || strings.Contains(page, "webhook-signature") {
 		t.Errorf("a build without integrations shows %s", page)
+	}
+}
+
+// FuzzBook: whatever somebody writes into a catalog stays text on its pages, and in the mail that they show.
+func FuzzBook(f *testing.F) {
+	f.Add(`<script>alert(1)</script>`, `" onload="x`)
+	f.Add("</style></title><svg onload=x>", "\u202e*b* <https://x.test|y> `c` <!channel>\n> q\n```\n</pre>")
+	f.Add("javascript:alert(1)", "[x](javascript:alert(1)) {{.}} &lt;script&gt; --\x00\xff")
+	f.Fuzz(func(t *testing.T, name, text string) {
+		payload, err := json.Marshal(map[string]any{name: text, "more": []any{map[string]any{text: name}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		schema, err := json.Marshal(map[string]any{"title": text, "properties": map[string]any{
+			name: map[string]any{"description": text, "title": name, "default": text, "examples": []any{text}, "deprecated": true},
+			text: map[string]any{"anyOf": []any{map[string]any{"title": name}, map[string]any{"description": text}}},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := catalog.Open(catalog.Options{Files: []string{"builtin:idonethis"}, Stored: []patchbay.EventType{{
+			Key: "fuzzed", Title: strings.Join(strings.Fields(name), " "), Description: text, Schema: schema, Example: payload,
+			Message: &patchbay.MessageTemplate{Text: "{{json .payload}} {{bold (json .payload)}}", Fields: []patchbay.FieldTemplate{{Title: "{{json .payload}}", Value: "{{code (json .payload)}}"}}},
+		}}})
+		if err != nil || c.Type("fuzzed") == nil {
+			return // the catalog does not take it
+		}
+		files, err := (&web.Book{Title: text, Types: []*catalog.Type{c.Type("fuzzed")}, Integrations: all.Integrations()}).Files(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, page := range []string{"index.html", "fuzzed.html", "files/fuzzed.mail.html"} {
+			harmless(t, page, string(files[page]))
+		}
+	})
+}
+
+// harmless fails the test when a page has what only text can have brought in.
+func harmless(t *testing.T, name, page string) {
+	t.Helper()
+	doc, err := html.Parse(strings.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range doc.Descendants() {
+		if n.Type != html.ElementNode {
+			continue
+		}
+		switch n.Data {
+		case "script", "img", "object", "embed", "form", "base":
+			t.Errorf("%s has a <%s>", name, n.Data)
+		}
+		for _, a := range n.Attr {
+			low := strings.ToLower(strings.TrimSpace(a.Val))
+			if strings.HasPrefix(a.Key, "on") || a.Key == "srcdoc" || (a.Key == "href" || a.Key == "src") && strings.HasPrefix(low, "javascript:") {
+				t.Errorf("%s: <%s %s=%q>", name, n.Data, a.Key, a.Val)
+			}
+		}
 	}
 }
