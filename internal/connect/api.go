@@ -135,8 +135,8 @@ type ListFilter struct {
 	// account, owner, scope, integration or identifier.
 	States []patchbay.ConnectionState
 	Search string
-	After       patchbay.ConnectionID
-	Limit       int
+	After  patchbay.ConnectionID
+	Limit  int
 }
 
 // Deleted is what came of deleting a connection.

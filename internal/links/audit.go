@@ -26,13 +26,20 @@ func (s *Service) created(ctx context.Context, c *access.Caller, l *patchbay.Lin
 	return access.Audited(ctx, c, s.noted(action, l, compiled, s.differences(&patchbay.Link{}, l)))
 }
 
+// skipping is the key of contexts in which what waits for a link is cancelled before it is resumed.
+type skipping struct{}
+
 // changed returns a context with which a link's next revision is stored.
 func (s *Service) changed(ctx context.Context, c *access.Caller, before, next *patchbay.Link, compiled *compiled) context.Context {
 	if c == keeper { // what it notes down is no change of the link
 		return ctx
 	}
 	fields := s.differences(before, next)
-	return access.Audited(ctx, c, s.noted(doneTo(before, next, fields), next, compiled, fields))
+	action := doneTo(before, next, fields)
+	if ctx.Value(skipping{}) != nil {
+		fields = append(fields, access.Field{Name: "waiting", To: "cancelled"})
+	}
+	return access.Audited(ctx, c, s.noted(action, next, compiled, fields))
 }
 
 // removed returns a context with which a link is deleted.

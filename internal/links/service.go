@@ -482,7 +482,7 @@ func (s *Service) Skip(ctx context.Context, c *access.Caller, id patchbay.LinkID
 	if err := s.o.Engine.DropBacklog(ctx, id, patchbay.DeliveryID(s.o.Store.NewID(1))); err != nil {
 		return nil, err
 	}
-	return s.Resume(ctx, c, id)
+	return s.Resume(context.WithValue(ctx, skipping{}, true), c, id)
 }
 
 // Disable disables a link for a reason that its owner is shown. It is not a caller's doing, so nobody is asked.

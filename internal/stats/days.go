@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// DayStep is how long a part of a Day is, DayParts how many there are.
-	DayStep  = 30 * time.Minute
+	// DayStep is how long a part of a Day is.
+	DayStep = 30 * time.Minute
+	// DayParts is how many parts a Day has.
 	DayParts = 48
 	// daysMost is how many links can be asked about at once.
 	daysMost = 500

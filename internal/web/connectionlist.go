@@ -91,7 +91,7 @@ func (c *call) connections() error {
 			return err
 		}
 	}
-	more := false
+	var more bool
 	if body.Rows, more, err = c.connectionLines(q); err != nil {
 		return err
 	}

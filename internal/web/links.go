@@ -92,8 +92,8 @@ var conditionWords = map[links.Condition][2]string{
 // stateAny is the state that selects every link: to see all of them in one list.
 const stateAny = "any"
 
-func (f *linksFilter) pairs(more ...string) []string {
-	return append([]string{"scope", f.Scope, "q", f.Q, "integration", f.Integration, "state", f.State}, more...)
+func (f *linksFilter) pairs() []string {
+	return []string{"scope", f.Scope, "q", f.Q, "integration", f.Integration, "state", f.State}
 }
 
 // linkTree is the page of all links.
@@ -237,7 +237,7 @@ func (c *call) linkList(f links.ListFilter, caption string, pairs []string) (*li
 
 // treeInherited fills in what the scope inherits.
 func (c *call) treeInherited(body *linksPage) error {
-	if body.Scope == c.who.Scope && body.Scope == "" || c.r.FormValue("after") != "" {
+	if body.Scope == "" || c.r.FormValue("after") != "" {
 		return nil
 	}
 	views, more, err := c.o.Links.List(c.r.Context(), c.who, links.ListFilter{Scope: &body.Scope, Effective: true, Overridden: true, Limit: mostShown})
