@@ -185,6 +185,9 @@ func (c *call) deliveries() error {
 	body := &deliveriesPage{
 		Filter: f, Windows: windowOptions(f.Window), Filtered: f != deliveryFilter{}, Operator: !c.who.Portal, Here: link("/deliveries", f.pairs()...),
 	}
+	if t, err := exactTime("since", f.Since); err == nil && !t.IsZero() {
+		body.Filter.Since = t.Format(fieldTime) // as the field of the form takes it
+	}
 	var rows []deliver.Row
 	var more bool
 	if !none {
@@ -266,12 +269,15 @@ func (c *call) offerFilters(body *deliveriesPage) error {
 	return nil
 }
 
-// linkEdit is the page of a link's settings, for those who may change them; "" for others.
+// linkEdit is the page of a link: its own, or in a portal the form of its settings, for those who may change them.
 func (c *call) linkEdit(integration string, id patchbay.LinkID) string {
-	if !c.who.May(access.Manage) {
-		return ""
+	switch {
+	case !c.who.Portal:
+		return "/links/" + id.String()
+	case c.who.May(access.Manage):
+		return linkAddress(integration, id)
 	}
-	return linkAddress(integration, id)
+	return ""
 }
 
 // deliveryLine is how a delivery stands in the list.

@@ -270,6 +270,9 @@ func (c *call) jobPace(body *jobPage, v *jobs.View) {
 	}
 }
 
+// fieldTime is how a field of a form spells a time.
+const fieldTime = "2006-01-02T15:04:05"
+
 // seeAlso is the list of what a job was about; "" where there is none.
 func seeAlso(v *jobs.View) string {
 	f := v.Filter
@@ -278,7 +281,7 @@ func seeAlso(v *jobs.View) string {
 	}
 	pairs := []string{"type", f.Type, "scope", string(f.Scope)}
 	if !f.Since.IsZero() {
-		pairs = append(pairs, "since", f.Since.UTC().Format(time.RFC3339))
+		pairs = append(pairs, "since", f.Since.UTC().Format(fieldTime))
 	}
 	switch v.Action {
 	case jobs.Retry, jobs.Cancel, jobs.Recover:
@@ -291,7 +294,7 @@ func seeAlso(v *jobs.View) string {
 		return link("/deliveries", append(pairs, "integration", f.Integration)...)
 	case jobs.Replay:
 		if !f.Until.IsZero() {
-			pairs = append(pairs, "until", f.Until.UTC().Format(time.RFC3339))
+			pairs = append(pairs, "until", f.Until.UTC().Format(fieldTime))
 		}
 		return link("/events", pairs...)
 	}
@@ -391,7 +394,10 @@ func (c *call) newJob() error {
 					body.Details = append(body.Details, strings.TrimPrefix(d.Path, "filter.")+": "+d.Message)
 				}
 			} else if len(details) == 1 {
-				body.Error = "“" + strings.TrimPrefix(details[0].Path, "filter.") + "” " + details[0].Message + "."
+				body.Error = "What you chose as “" + strings.TrimPrefix(details[0].Path, "filter.") + "” " + details[0].Message + "."
+				if details[0].Path == "filter" {
+					body.Error = "The filter " + details[0].Message + "."
+				}
 			}
 		}
 	}
