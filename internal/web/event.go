@@ -12,6 +12,7 @@ import (
 	"github.com/patchbay/patchbay/internal/access"
 	"github.com/patchbay/patchbay/internal/deliver"
 	"github.com/patchbay/patchbay/internal/ingest"
+	"github.com/patchbay/patchbay/internal/stream"
 )
 
 // eventPage is one event.
@@ -29,8 +30,10 @@ type eventPage struct {
 	Matched, Others []explained
 	Unknown         bool
 	Unsaid          int
-	Deliveries      []deliveryRow
+	Deliveries      []eventDelivery
 	Replays         []patchbay.Event
+	// Live is the address of what happens to its deliveries, "" once all of them have ended.
+	Live string
 	// Replay says that the viewer may send it again, Again that another one can be made of it in the playground.
 	Replay, Again bool
 }
@@ -74,7 +77,10 @@ func (c *call) event() error {
 		body.Message = drawMessage(v.Message)
 	}
 	for i := range v.Deliveries {
-		body.Deliveries = append(body.Deliveries, c.deliveryRow(&v.Deliveries[i]))
+		body.Deliveries = append(body.Deliveries, c.eventDelivery(&v.Deliveries[i]))
+		if !v.Deliveries[i].State.Final() && v.Deliveries[i].Event == v.ID && c.o.Stream != nil {
+			body.Live = "/events/" + v.ID.String() + "/live"
+		}
 	}
 	for _, l := range v.Links {
 		x := c.explainedLink(l)
@@ -144,6 +150,36 @@ func (c *call) payload() error {
 	h.Set("Content-Length", strconv.Itoa(len(v.Payload)))
 	_, _ = c.w.Write(v.Payload) // an error means that the browser is gone
 	return nil
+}
+
+// eventDelivery is how a delivery stands on its event's page: Answer says how it went last.
+type eventDelivery struct {
+	deliveryRow
+	Answer, Code, CodeKind string
+}
+
+func (c *call) eventDelivery(v *deliver.View) eventDelivery {
+	row := eventDelivery{deliveryRow: c.deliveryRow(v), Answer: sentence(v.Reason)}
+	if n := len(v.Attempts); n > 0 {
+		last := &v.Attempts[n-1]
+		row.Answer = answerWords(last, v.State)
+		if last.ResponseCode != nil {
+			row.Code, row.CodeKind = strconv.Itoa(*last.ResponseCode), verdictWords[last.Verdict].kind
+		}
+	}
+	return row
+}
+
+// eventLive tells the page that something has happened to its event's deliveries.
+func (c *call) eventLive() error {
+	id, err := c.eventID()
+	if err != nil {
+		return err
+	}
+	if _, err := c.o.Events.Inspect(c.r.Context(), c.who, id); err != nil {
+		return err
+	}
+	return c.watch(stream.Filter{Kinds: []string{stream.KindAttempt, stream.KindDelivery}, Event: id})
 }
 
 // replayPage asks whether an event should be sent again.

@@ -225,3 +225,18 @@ func TestPlaygroundSendsOnce(t *testing.T) {
 		t.Error("another event is taken for the same")
 	}
 }
+
+// TestEventIsLive: what becomes of an event's deliveries stands on its page without reloading it.
+func TestEventIsLive(t *testing.T) {
+	s := open(t)
+	s.tasks.set(func() bool { s.tasks.refuses = true; return true })
+	held := s.link(map[string]any{"integration": "tasks", "scope": "acme", "events": []string{"*"}, "settings": map[string]any{"project": "apollo"}})
+	s.api("POST", "/v1/links/"+held+"/pause", nil)
+	p := s.signIn(browsertest.Options{})
+	p.Go(s.url + "/events/" + s.happened("acme", "wait for it"))
+	p.See("[data-part=deliveries]", "Held")
+	s.api("POST", "/v1/links/"+held+"/resume", nil)
+	p.See("[data-part=deliveries]", "Failed")
+	p.See("[data-part=deliveries]", "400")
+	p.Accessible()
+}

@@ -226,6 +226,7 @@ func (s *Site) routes() {
 	s.handle("GET /events/live", (*call).live)
 	s.handle("GET /events/{id}", (*call).event)
 	s.handle("GET /events/{id}/payload.json", (*call).payload)
+	s.handle("GET /events/{id}/live", (*call).eventLive)
 	s.handle("GET /events/{id}/replay", (*call).confirmReplay)
 	s.handle("POST /events/{id}/replay", (*call).replayEvent)
 	s.handle("GET /installation", (*call).installation)
