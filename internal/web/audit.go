@@ -210,7 +210,11 @@ func (c *call) auditLog() error {
 		body.Windows = append(body.Windows, option{Value: w.key, Title: w.title, Chosen: w.key == f.Window})
 	}
 	for i := range entries {
-		body.add(actOf(&entries[i]))
+		a := actOf(&entries[i])
+		if a.ObjectHref == "/keys" && !c.who.May(access.Admin) {
+			a.ObjectHref = ""
+		}
+		body.add(a)
 	}
 	if more {
 		body.Next = link("/audit", f.pairs("before", entries[len(entries)-1].ID.String())...)

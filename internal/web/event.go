@@ -119,7 +119,7 @@ func linkAddress(integration string, id patchbay.LinkID) string {
 func (c *call) explainedLink(l ingest.DryRunLink) explained {
 	x := explained{DryRunLink: l, Name: c.titleOf(l.Integration)}
 	if c.who.Sees(l.Scope) {
-		x.Name, x.Edit = c.linkName(l.Link, l.Integration), linkAddress(l.Integration, l.Link)
+		x.Name, x.Edit = c.linkName(l.Link, l.Integration), "/links/"+l.Link.String()
 	}
 	return x
 }

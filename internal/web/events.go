@@ -295,7 +295,7 @@ func (c *call) outcomes(rows []eventRow, q ingest.EventQuery) error {
 	}
 	newest, oldest := rows[0].ID, rows[len(rows)-1].ID
 	f := deliver.Query{
-		Scope: q.Scope, Since: oldest.Time(), Before: patchbay.DeliveryAt(newest, outcomesShown), Limit: outcomesShown,
+		Scope: q.Scope, Types: c.typesLike(q.Type), Since: oldest.Time(), Before: patchbay.DeliveryAt(newest, outcomesShown), Limit: outcomesShown,
 	}
 	views, _, err := c.o.Outcomes.List(c.r.Context(), c.who, f)
 	if err != nil {
@@ -326,6 +326,26 @@ func (c *call) outcomes(rows []eventRow, q ingest.EventQuery) error {
 		of[id].Sum = strings.Join(words, ", ")
 	}
 	return nil
+}
+
+// typesLike are the types that a list is narrowed down to by a pattern, as it was written; nil for all.
+func (c *call) typesLike(pattern string) (out []string) {
+	if pattern == "" {
+		return nil
+	}
+	p, err := patchbay.ParsePattern(pattern)
+	if err != nil {
+		return []string{pattern}
+	}
+	for _, t := range c.o.Catalog.Types() {
+		if t.Matches(p) {
+			out = append(out, t.Key())
+		}
+	}
+	if out == nil {
+		out = []string{pattern}
+	}
+	return out
 }
 
 // eventRow is how an event stands in a list.

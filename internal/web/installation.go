@@ -147,6 +147,9 @@ func (c *call) showInstallation(tab string, body *installationPage) error {
 		}
 		body.Tabs = append(body.Tabs, t)
 	}
+	if strings.HasSuffix(c.r.URL.Path, "/rotate") {
+		title = "New key for secrets"
+	}
 	return c.show(http.StatusOK, "installation", &page{Title: title, Nav: "installation", Body: body})
 }
 

@@ -214,7 +214,7 @@ func (c *call) attend(body *overviewPage, v *links.View) {
 		return
 	}
 	if row := c.row(v); row.Kind == "bad" {
-		row.FromHref, row.From = settingsPath(v.Scope), scopeName(v.Scope)
+		row.FromHref, row.From = "/links/"+v.ID.String(), scopeName(v.Scope)
 		body.Attention = append(body.Attention, row)
 	}
 }
@@ -277,7 +277,7 @@ func (c *call) overviewNow(body *overviewPage) error {
 			if b.Waiting >= 10_000 { // nobody counts further
 				waiting = "10,000 or more"
 			}
-			body.Oldest = append(body.Oldest, oldestRow{v.ShortName, settingsPath(v.Scope) + "#" + v.ID.String(), scopeName(v.Scope), waiting, b.At})
+			body.Oldest = append(body.Oldest, oldestRow{v.ShortName, "/links/" + v.ID.String(), scopeName(v.Scope), waiting, b.At})
 		}
 	}
 	return nil
