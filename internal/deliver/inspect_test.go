@@ -107,6 +107,36 @@ func TestPortalsSeeTheirOwn(t *testing.T) {
 	}
 }
 
+// TestPortalsSeeNoInlineCalls: what the host product has sent by itself, with settings of its own, is not the customer's, although
+// its event is of the customer's scope.
+func TestPortalsSeeNoInlineCalls(t *testing.T) {
+	r := newRig(t, &partner{def: integration.Definition{Key: "fake", Title: "Fake"}, answer: delivered})
+	ctx, now := context.Background(), time.Now().UTC()
+	e := &patchbay.Event{ID: patchbay.EventID(r.store.NewID(2)), Type: "thing.happened", Scope: "acme", Payload: []byte(`{}`), OccurredAt: now, ReceivedAt: now}
+	id := patchbay.DeliveryAt(e.ID, 1)
+	request := &patchbay.Request{Method: "POST", URL: "https://internal.example.com/of-the-product"}
+	if _, err := r.store.Accept(ctx, &store.Acceptance{Event: e, Targets: []store.Target{{Integration: "fake"}}, Outcomes: []store.Outcome{{
+		Delivery: id, Event: e.ID, N: 1, State: patchbay.DeliverySucceeded,
+		Attempt: patchbay.Attempt{At: now, Verdict: patchbay.VerdictDelivered, ResponseCode: 200, Request: request},
+	}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.store.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	key := &access.Caller{Scope: "acme", Permissions: []access.Permission{access.Read}}
+	portal := &access.Caller{Scope: "acme", Permissions: []access.Permission{access.Read, access.Manage}, Portal: true}
+	if v, err := r.service.Inspect(ctx, key, id); err != nil || len(v.Attempts) != 1 || v.Attempts[0].Request == nil {
+		t.Fatalf("a key of the scope sees %+v, %v", v, err)
+	}
+	if v, err := r.service.Inspect(ctx, portal, id); patchbay.CodeOf(err) != patchbay.CodeNotFound {
+		t.Errorf("a portal sees %+v, %v", v, err)
+	}
+	if rows, _, err := r.service.Rows(ctx, portal, Query{Limit: 10}); err != nil || len(rows) != 0 {
+		t.Errorf("a portal lists %+v, %v", rows, err)
+	}
+}
+
 func second[T any](_ T, err error) error { return err }
 
 // BenchmarkRows reads the first page and one deep down of 100,000 deliveries, by each filter of the list.

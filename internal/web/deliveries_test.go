@@ -429,6 +429,18 @@ func TestAJobIsEnded(t *testing.T) {
 	if a := v.do("GET", at, nil); a.status != http.StatusOK {
 		t.Errorf("the job's page was answered %d", a.status)
 	}
+	erasure := "/jobs/" + s.api("POST", "/v1/erase", map[string]any{"path": "payload.text", "value": "ann@example.com"})["id"].(string)
+	if a := v.do("GET", erasure, nil); a.status != http.StatusOK || !strings.Contains(a.body, "<h1>Erase") || !strings.Contains(a.body, "payload.text") {
+		t.Errorf("the page of an erasure was answered %d: %s", a.status, a.body)
+	}
+	link := s.api("POST", "/v1/links", map[string]any{"integration": "inbox", "scope": "acme", "events": []string{"*"}})["id"].(string)
+	if a := v.do("GET", "/jobs/new?action=recover&link="+link, nil); a.status != http.StatusOK || !strings.Contains(a.body, "there is nothing to do") {
+		t.Errorf("what a new link has missed was answered %d: %s", a.status, a.body)
+	}
+	s.api("PATCH", "/v1/links/"+link, map[string]any{"enabled": false})
+	if a := v.do("GET", "/jobs/new?action=recover&link="+link, nil); a.status != http.StatusConflict || !strings.Contains(a.body, "resume it, then recover what it missed") {
+		t.Errorf("what a disabled link has missed was answered %d: %s", a.status, a.body)
+	}
 	raw, err := json.Marshal(s.api("GET", "/v1"+at, nil))
 	if err != nil || strings.Contains(string(raw), `"pending"`) {
 		t.Errorf("the job is %s (%v)", raw, err)

@@ -26,6 +26,10 @@ const (
 	watchWrite = 30 * time.Second
 )
 
+var errWatched = &patchbay.Error{
+	Code: patchbay.CodeRateLimited, Message: "too many pages watch at this moment: reload the page instead", RetryAfter: 30,
+}
+
 // live tells a list of events how many have come in that belong to it, as server-sent events, until the page is left. It
 // says nothing about them: the page asks for the list again, so that rows are only ever made in one place.
 func (c *call) live() error {
@@ -51,11 +55,14 @@ func (c *call) watch(filter stream.Filter) error {
 		filter.Scope = c.who.Scope
 	}
 	filter.Within = c.who.Scope
+	if c.who.Portal && len(c.watching) >= maxWatching/2 { // customers leave room for operators
+		return errWatched
+	}
 	select {
 	case c.watching <- struct{}{}:
 		defer func() { <-c.watching }()
 	default:
-		return &patchbay.Error{Code: patchbay.CodeRateLimited, Message: "too many pages watch at this moment: reload the list instead", RetryAfter: 30}
+		return errWatched
 	}
 	sub := c.o.Stream.Subscribe(filter)
 	defer sub.Close()
