@@ -70,6 +70,11 @@ func installation(t *testing.T, dir string, events int) []*store.Acceptance {
 	for i := range 3 {
 		must(s.SaveKey(ctx, &store.Key{ID: patchbay.KeyID(s.NewID(1)), Hash: [32]byte{byte(i)}, Name: "k", Scope: "acme", Permissions: []string{"read"}, CreatedAt: now}))
 	}
+	for i := range 40 {
+		must(s.WriteAudit(ctx, &store.AuditEntry{
+			Scope: "acme/x", Action: "link.updated", Object: fmt.Sprint("lnk_", i%7), Title: "née \xff\x00", Actor: "key_1", Changes: json.RawMessage(`[{"field": "name"}]`),
+		}))
+	}
 	partners(t, s, now)
 	for i := range 5 {
 		must(s.CreateJob(ctx, &store.Job{ID: patchbay.JobID(s.NewID(1)), Action: "retry", Filter: json.RawMessage(`{"a": 1}`), State: store.JobSucceeded, Seen: int64(i), CreatedAt: now}))
@@ -329,6 +334,7 @@ type readable interface {
 	store.Connections
 	store.Hooks
 	store.Jobs
+	store.Audit
 	store.Statistics
 }
 
@@ -376,6 +382,15 @@ func compare(t *testing.T, from, to readable, all []*store.Acceptance) {
 	})
 	if left, err := to.Hooks(ctx, store.HookFilter{States: []patchbay.HookState{patchbay.HookDone}, Limit: 1}); err != nil || len(left) > 0 {
 		t.Errorf("what was read was moved too: %v, %v", left, err)
+	}
+	for _, f := range []store.AuditFilter{{Limit: 100}, {Limit: 100, Within: "acme", Object: "lnk_3"}} {
+		same("who changed what", func(s readable) (any, error) {
+			out, err := s.AuditEntries(ctx, f)
+			if len(out) < 5 {
+				return nil, fmt.Errorf("there are %d entries (%w)", len(out), err)
+			}
+			return out, err
+		})
 	}
 	same("what waits", func(s readable) (any, error) { return s.Waited(ctx) })
 	waited, err := from.Waited(ctx)

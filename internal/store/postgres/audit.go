@@ -176,10 +176,11 @@ func removeAudit(ctx context.Context, tx pgx.Tx, tenant string) (more bool, err 
 
 // importAudit takes in entries with their identifiers.
 func importAudit(ctx context.Context, tx pgx.Tx, entries []store.AuditEntry) error {
-	var rows, words [][]any
+	rows := make([][]any, len(entries))
+	var words [][]any
 	for i := range entries {
 		e := &entries[i]
-		rows = append(rows, auditValues(int64(e.ID), e))
+		rows[i] = auditValues(int64(e.ID), e)
 		for _, w := range e.Words() {
 			words = append(words, []any{[]byte(w), int64(e.ID)})
 		}
