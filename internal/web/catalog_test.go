@@ -94,6 +94,7 @@ func TestCatalog(t *testing.T) {
 	p.Accessible()
 	p.Go(s.url + "/catalog/bare")
 	p.See("#payload", "the catalog does not say what is in it")
+	p.See("#reads", "made of an empty payload")
 	p.Go(s.url + "/catalog/order_paid")
 	if got := p.Address(); got != s.url+"/catalog/shop/order.paid" {
 		t.Errorf("an alias leads to %s", got)

@@ -14,8 +14,9 @@ import (
 type Row struct {
 	// Before leads to the value ("push.commits[]."), Name is what it is called there.
 	Before, Name string
-	// Form says that the row is no field, but one of several forms of the value above it.
-	Form bool
+	// Form says that the row is no field, but one of several forms of the value above it; Open that it stands for every field
+	// that has a name like this.
+	Form, Open bool
 	// Depth is how far below the payload it is, from 0.
 	Depth              int
 	Title, Description string

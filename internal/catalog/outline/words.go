@@ -33,7 +33,7 @@ func (w *outliner) children(f *facts, path string, depth, parent int) {
 		}
 	}
 	for _, o := range f.others {
-		w.row(&Row{Before: before, Name: o.name}, []piece{o.piece}, before+"*", depth)
+		w.row(&Row{Before: before, Name: o.name, Open: true}, []piece{o.piece}, before+"*", depth)
 	}
 	for i, p := range f.first {
 		name := "[" + strconv.Itoa(i) + "]"
@@ -57,7 +57,7 @@ func (w *outliner) row(r *Row, all []piece, path string, depth int) {
 		all[i].at.nesting = 0
 	}
 	f := w.facts(all, path)
-	f.Before, f.Name, f.Form, f.Required, f.Depth = r.Before, r.Name, r.Form, r.Required, depth
+	f.Before, f.Name, f.Form, f.Open, f.Required, f.Depth = r.Before, r.Name, r.Form, r.Open, r.Required, depth
 	if f.Form {
 		f.needs()
 	}
