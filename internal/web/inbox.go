@@ -111,7 +111,7 @@ func (c *call) inboxes() (map[patchbay.LinkID]inboxLink, error) {
 		if !ok {
 			name = inboxKey
 		}
-		out[v.ID] = inboxLink{name: name, title: v.ShortName, edit: c.linkEdit(v.Integration, v.ID)}
+		out[v.ID] = inboxLink{name: name, title: v.ShortName, edit: "/links/" + v.ID.String()}
 	}
 	return out, nil
 }

@@ -76,7 +76,7 @@ func (n *note) secrets() [][2]string {
 // that is missing or cannot be drawn is found before anybody sees it.
 func samples() map[string]any {
 	return map[string]any{
-		"inbox": &inboxPage{},
+		"inbox":      &inboxPage{},
 		"audit":      &auditPage{Days: []auditDay{{Acts: []act{{Changes: []actChange{{}}}}}}},
 		"deliveries": &deliveriesPage{}, "delivery": &deliveryPage{}, "delivery-ask": &deliveryAsk{},
 		"jobs": &jobsPage{}, "job": &jobPage{}, "job-new": &newJobPage{},

@@ -125,12 +125,12 @@ func (s *schemas) add(out *shape, raw []byte, depth int, left *int) {
 	}
 }
 
-func (out *shape) addProperties(raw []byte) {
+func (sh *shape) addProperties(raw []byte) {
 	for name, schema := range rawjson.Object(raw) {
 		p := property{string(name), schema}
-		if i := slices.IndexFunc(out.properties, func(x property) bool { return x.name == p.name }); i >= 0 {
-			out.properties[i] = p
-		} else if out.properties = append(out.properties, p); len(out.properties) >= maxProperties {
+		if i := slices.IndexFunc(sh.properties, func(x property) bool { return x.name == p.name }); i >= 0 {
+			sh.properties[i] = p
+		} else if sh.properties = append(sh.properties, p); len(sh.properties) >= maxProperties {
 			return
 		}
 	}
