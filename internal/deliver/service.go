@@ -111,7 +111,10 @@ func (s *Service) whole(ctx context.Context, c *access.Caller, d *patchbay.Deliv
 
 // sees reports whether the caller sees the link of a delivery. A link that is gone is looked up as it was.
 func (s *Service) sees(ctx context.Context, c *access.Caller, d *patchbay.Delivery) bool {
-	if d.Link == 0 || c.Scope == "" {
+	if d.Link == 0 {
+		return !c.Portal // an inline call is the host product's own, with settings of its own
+	}
+	if c.Scope == "" {
 		return true
 	}
 	if scope, ok := s.e.Scope(d.Link); ok {

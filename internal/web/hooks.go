@@ -1,15 +1,12 @@
 package web
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/patchbay/patchbay"
-	"github.com/patchbay/patchbay/integration/markup"
 	"github.com/patchbay/patchbay/internal/access"
 	"github.com/patchbay/patchbay/internal/inbound"
 )
@@ -139,12 +136,7 @@ func (c *call) hook() error {
 		Body: "(" + count(len(v.BodyBase64), "character", "characters") + " of base64, which is no text)",
 	}
 	if v.BodyBase64 == "" {
-		body.Body = v.Body
-		var b bytes.Buffer
-		if json.Indent(&b, []byte(v.Body), "", "  ") == nil {
-			body.Body = b.String()
-		}
-		body.Body = markup.Clip(body.Body, maxShown)
+		body.Body = prettyBody(v.Body)
 	}
 	for name, values := range v.Headers {
 		body.Headers = append(body.Headers, [2]string{name, strings.Join(values, ", ")})

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"html"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -142,6 +143,25 @@ func spelled(t *testing.T, raw []byte) string {
 				t.Fatal(err)
 			}
 			b.Write(append(one, ';'))
+		}
+	}
+}
+
+// TestIndentingIsBounded: a body that is nested deep and has many parts does not become a gigabyte of blanks on any page.
+func TestIndentingIsBounded(t *testing.T) {
+	const size = 1 << 20
+	for _, depth := range []int{rawjson.MaxDepth - 2, 9000} {
+		raw := strings.Repeat("[", depth) + strings.Repeat("1,", size/2) + "1" + strings.Repeat("]", depth)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		p := jsonOf("x", "X", "", []byte(raw))
+		text := prettyBody(raw)
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; took > 64<<20 {
+			t.Errorf("%d deep, a megabyte takes %d MB to be shown", depth, took>>20)
+		}
+		if len(text) > 4*maxShown || len(p.Text) > 4*maxShown {
+			t.Errorf("%d deep, %d and %d bytes are shown", depth, len(text), len(p.Text))
 		}
 	}
 }

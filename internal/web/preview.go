@@ -1,8 +1,6 @@
 package web
 
 import (
-	"bytes"
-	"encoding/json"
 	"html/template"
 	"slices"
 	"strings"
@@ -11,6 +9,7 @@ import (
 	"github.com/patchbay/patchbay/integration/markup"
 	"github.com/patchbay/patchbay/internal/catalog"
 	"github.com/patchbay/patchbay/internal/links"
+	"github.com/patchbay/patchbay/internal/rawjson"
 )
 
 // previewPart is what the partner will show for the example of an event type.
@@ -118,11 +117,10 @@ func (p *previewPart) fill(made *links.Preview) {
 	}
 }
 
-// prettyBody indents JSON; anything else stays as it is.
+// prettyBody indents JSON; anything else stays as it is, and so does what would become mostly blanks by that.
 func prettyBody(body string) string {
-	var b bytes.Buffer
-	if json.Indent(&b, []byte(body), "", "  ") == nil {
-		body = b.String()
+	if b, ok := rawjson.Indent([]byte(body), 16*len(body)+maxShown); ok {
+		body = string(b)
 	}
 	return markup.Clip(body, maxShown)
 }

@@ -416,11 +416,10 @@ func (f *Form) asJSON(in *Input) {
 }
 
 func pretty(raw []byte) string {
-	var b bytes.Buffer
-	if json.Indent(&b, raw, "", "  ") != nil || b.Len() > 4*len(raw)+256 { // what is nested deep is mostly blanks then
-		return string(raw)
+	if b, ok := rawjson.Indent(raw, 4*len(raw)+256); ok { // what is nested deep is mostly blanks then
+		return string(b)
 	}
-	return b.String()
+	return string(raw)
 }
 
 // normal is a text with the ends of lines that come out of a form.
