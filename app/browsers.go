@@ -53,9 +53,8 @@ func (a *App) openSessions(cell access.Cell) error {
 // customers write their addresses; the provider's address is the operator's own configuration. What clouds tell machines about
 // themselves (169.254.0.0/16) stays closed.
 func privateNetworks() []netip.Prefix {
-	var out []netip.Prefix
-	for _, network := range []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"} { // RFC 1918, 6598, 4193
-		out = append(out, netip.MustParsePrefix(network))
+	return []netip.Prefix{ // RFC 1918, 6598, 4193
+		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+		netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fc00::/7"),
 	}
-	return out
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -80,11 +81,11 @@ func (i installation) Checks(ctx context.Context, c *access.Caller, far bool) ([
 	if err := allowedWhole(c); err != nil {
 		return nil, err
 	}
-	out := []web.Check{
+	near := []web.Check{
 		i.checkWrites(ctx), i.checkDisk(), i.checkSealing(), checkFiles(), i.checkEgress(), i.checkAddress(), i.checkSettings(), i.checkCatalog(),
 	}
 	if !far {
-		return out, nil
+		return near, nil
 	}
 	others := []func(context.Context) web.Check{i.checkMail, i.checkSignOn}
 	found := make([]web.Check, len(others))
@@ -95,7 +96,7 @@ func (i installation) Checks(ctx context.Context, c *access.Caller, far bool) ([
 		owned.Go(func() { found[n] = check(ctx) })
 	}
 	owned.Wait()
-	return append(out, found...), nil
+	return slices.Concat(near, found), nil
 }
 
 func fine(name, format string, args ...any) web.Check {

@@ -9,7 +9,7 @@ import (
 	"github.com/patchbay/patchbay"
 )
 
-// Session is somebody who is signed in in a browser: an operator, or a customer in a portal.
+// Session is somebody whom a browser shows pages to: an operator, or a customer in a portal.
 type Session struct {
 	ID     patchbay.SessionID `json:"id"`
 	Portal bool               `json:"portal"`

@@ -9,7 +9,7 @@ import (
 	"github.com/patchbay/patchbay/internal/session"
 )
 
-// Sessions knows who is signed in in a browser.
+// Sessions knows who has signed in.
 type Sessions interface {
 	// Sessions lists those that have not ended, the oldest first, and says whether there are more.
 	Sessions(ctx context.Context, c *access.Caller, f session.SessionFilter) (views []session.SessionView, more bool, err error)
@@ -20,7 +20,7 @@ type Sessions interface {
 // sessionRoutes registers /v1/sessions.
 func (a *api) sessionRoutes() {
 	register(a, operation{id: "list-sessions", method: http.MethodGet, path: "/v1/sessions", tag: tagOperators, summary: "List sessions",
-		description: "Who is signed in in a browser at or below the key's scope: operators, and customers in portals. The oldest first.",
+		description: "Who has signed in at or below the key's scope: operators, and customers in portals. The oldest first.",
 		needs:       access.Admin, response: newPage([]session.SessionView{exampleSession}, "")}, a.listSessions)
 	register(a, operation{id: "end-session", method: http.MethodDelete, path: "/v1/sessions/{id}", tag: tagOperators, summary: "End a session",
 		description: "Its pages answer nothing more from then on, at every node.", needs: access.Admin, status: http.StatusNoContent}, a.endSession)

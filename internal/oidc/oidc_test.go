@@ -2,6 +2,7 @@ package oidc_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -193,7 +194,7 @@ func TestLyingProvider(t *testing.T) {
 				t.Errorf("somebody is %+v", got)
 			}
 			var e *patchbay.Error
-			if e, _ = err.(*patchbay.Error); e == nil || len(e.Message) > 400 || strings.Contains(e.Message, "oops") {
+			if !errors.As(err, &e) || len(e.Message) > 400 || strings.Contains(e.Message, "oops") {
 				t.Errorf("people are told %q", e.Message)
 			}
 		})

@@ -64,6 +64,8 @@ type Flow struct {
 
 // Flows keeps sign-ins at partners that have begun. Each is taken once.
 type Flows interface {
+	// SaveFlow adds one. ErrConflict when there is one with its hash, also to one of two calls at the same time: so what was used
+	// can be written down too.
 	SaveFlow(ctx context.Context, f *Flow) error
 	// TakeFlow returns a flow and removes it, so that a second call, also one at the same time, gets ErrNotFound; one
 	// whose time is over at now is not found either.

@@ -41,7 +41,7 @@ type SessionFilter struct {
 	// Key is the API key that a session stands on.
 	Key   patchbay.KeyID
 	After patchbay.SessionID
-	Limit  int
+	Limit int
 }
 
 // Sessions keeps sessions. Sessions that have ended are not found, and are removed by Prune.

@@ -431,6 +431,8 @@ func exercisePartners(t *testing.T, s *postgres.Store) {
 		}
 		must(s.Sessions(ctx, store.SessionFilter{Limit: 20}, now))
 		must(s.Sessions(ctx, store.SessionFilter{Limit: 20, Within: "x"}, now))
+		must(s.Sessions(ctx, store.SessionFilter{Limit: 20, Portal: new(bool)}, now))
+		must(s.Sessions(ctx, store.SessionFilter{Limit: 20, Key: 8}, now))
 	}
 	must(nil, s.DeleteConnection(ctx, c.ID))
 	hash := [32]byte{1}

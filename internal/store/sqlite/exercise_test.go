@@ -148,6 +148,10 @@ func exercisePartners(t *testing.T, s *sqlite.Store, event patchbay.EventID) {
 	must(err)
 	_, err = s.Sessions(ctx, store.SessionFilter{Limit: 10, Within: "acme"}, now)
 	must(err)
+	_, err = s.Sessions(ctx, store.SessionFilter{Limit: 10, Portal: new(bool)}, now)
+	must(err)
+	_, err = s.Sessions(ctx, store.SessionFilter{Limit: 10, Key: 7}, now)
+	must(err)
 	exerciseHooks(t, s, event)
 	exerciseAudit(t, s)
 	for after := "begin"; after != ""; {

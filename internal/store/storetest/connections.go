@@ -355,6 +355,7 @@ var flowTests = []test{
 	{"each is taken once", func(e *env) {
 		e.must(e.s.SaveFlow(e.ctx, e.flow(1)))
 		e.must(e.s.SaveFlow(e.ctx, e.flow(2)))
+		e.wantErr("saving one again", e.s.SaveFlow(e.ctx, e.flow(2)), store.ErrConflict)
 		e.crash()
 		for _, n := range []byte{2, 1} {
 			got, err := e.s.TakeFlow(e.ctx, e.flow(n).Hash, e.now())
