@@ -100,6 +100,7 @@ func TestValidate(t *testing.T) {
 		{"origin with path", Config{CORSOrigin: []string{"https://app.example.com/"}}, "scheme and host only"},
 		{"proxy", Config{EgressProxy: "http://proxy.internal:3128"}, ""},
 		{"proxy that is none", Config{EgressProxy: "proxy:3128"}, "egress-proxy: the value is not the address of a proxy"},
+		{"short audit retention", Config{AuditRetention: new(Duration(time.Second))}, "audit-retention"},
 		{"short retention", Config{Retention: Retention{Tenants: map[string]Duration{"acme": Duration(time.Second)}}}, "retention of acme: 1s is too short"},
 		{"small store", Config{MaxBytes: 1 << 20}, "max-bytes: 1MB is less than the 64MB"},
 		{"blank catalog", Config{Catalog: []string{" "}}, "catalog: an empty name"},
@@ -320,5 +321,16 @@ func TestQuota(t *testing.T) {
 		if err := new(Quota).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q was accepted", text)
 		}
+	}
+}
+
+// TestAuditRetention: a year when nobody says, and for ever when somebody says 0.
+func TestAuditRetention(t *testing.T) {
+	if got := (Config{}).WithDefaults().AuditRetention; *got != DefaultAudit {
+		t.Errorf("it is kept for %s", got)
+	}
+	forever := Config{AuditRetention: new(Duration(0))}
+	if err := forever.Validate(); err != nil || *forever.WithDefaults().AuditRetention != 0 {
+		t.Errorf("for ever is %s, %v", forever.WithDefaults().AuditRetention, err)
 	}
 }
