@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/patchbay/patchbay"
@@ -34,7 +35,9 @@ const (
 const agentLength = 200
 
 // ClipAgent returns what is kept of what a program calls itself (the header User-Agent).
-func ClipAgent(s string) string { return strings.ToValidUTF8(cut(s, agentLength), "") }
+func ClipAgent(s string) string {
+	return cut(oneLine(strings.ToValidUTF8(cut(s, agentLength), "")), agentLength)
+}
 
 // Change is what is written down of a change, or of something that was done by hand.
 type Change struct {
@@ -196,12 +199,20 @@ func shortened(v any) any {
 // oneLine is a name as it is kept: of what can be shown, and not too long.
 func oneLine(s string) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unseen(r) {
 			return ' '
 		}
 		return r
 	}, strings.ToValidUTF8(cut(s, auditName), "\uFFFD"))
 	return cut(strings.TrimSpace(s), auditName)
+}
+
+// unseen reports whether a character only controls others: with it a line reads as what it is not.
+func unseen(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r < ' ' || r == 0x7f
+	}
+	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }
 
 // cut is the beginning of a text, without half a character at its end.

@@ -73,6 +73,22 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 	}
 }
 
+// TestNamesReadAsTheyAre: what turns the direction of a line or controls a terminal does not stand in the log, in which people
+// look for who it was.
+func TestNamesReadAsTheyAre(t *testing.T) {
+	const hostile = "ann\u202e\u2066gro.elpmaxe\u009b31m\u2028\x1bbob"
+	ctx := WithOrigin(context.Background(), Origin{Via: "web", Agent: ClipAgent(hostile)})
+	e := AuditEntry(ctx, &Caller{Session: 1, Known: hostile}, Change{Title: hostile})
+	for _, s := range []string{e.Title, e.ActorName, e.Agent, ClipAgent(hostile)} {
+		if s != "ann  gro.elpmaxe 31m  bob" {
+			t.Errorf("%q is kept", s)
+		}
+	}
+	if s := "Zoë 日本 👩\u200d🔧"; AuditEntry(ctx, nil, Change{Title: s}).Title != s {
+		t.Error("what people write is changed")
+	}
+}
+
 func FuzzAuditEntry(f *testing.F) {
 	f.Add("a\x00b\nc", "\xff\xfe", `{"x":[1,2]}`)
 	f.Fuzz(func(t *testing.T, title, agent, value string) {

@@ -11,7 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/internal/access"
@@ -104,6 +107,9 @@ func (q *Query) filter(c *access.Caller) (f store.AuditFilter, err error) {
 	for name, word := range map[string]string{"object": q.Object, "actor": q.Actor} {
 		if len(word) > maxWord {
 			return f, patchbay.Invalid(name, "is longer than %d bytes", maxWord)
+		}
+		if !utf8.ValidString(word) || strings.ContainsFunc(word, unicode.IsControl) { // databases do not take every byte, and no entry has them
+			return f, patchbay.Invalid(name, "must be one line of UTF-8")
 		}
 	}
 	return f, nil

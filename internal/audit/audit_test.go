@@ -135,6 +135,7 @@ func row(t testing.TB, e *audit.Entry) []string {
 func TestSpreadsheetsRunNothing(t *testing.T) {
 	for text, want := range map[string]string{
 		"=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM(A1)": "'@SUM(A1)", "\t=1": "'\t=1", "＝1": "'＝1",
+		"x;=cmd|' /C calc'!A0": "x;'=cmd|' /C calc'!A0", "a; \"-1": "a; \"'-1", "Mozilla/5.0 (X11; Linux)": "Mozilla/5.0 (X11; Linux)",
 		"a=1": "a=1", "": "", "'=1": "'=1", "Slack #dévelop, \"x\"": "Slack #dévelop, \"x\"",
 	} {
 		if got := row(t, &audit.Entry{Title: text})[4]; got != want {

@@ -75,19 +75,23 @@ func (w *Writer) Flush() error {
 
 // cell is a text as a cell that no spreadsheet takes for a formula: names of links and of programs come from anywhere. OWASP
 // lists the characters by which spreadsheets recognise one, and has such a cell begin with an apostrophe
-// (https://owasp.org/www-community/attacks/CSV_Injection).
+// (https://owasp.org/www-community/attacks/CSV_Injection). Where lists are separated by semicolons a spreadsheet begins a cell
+// behind each of them, so the same goes for what follows one.
 func cell(s string) string {
-	if s == "" || !strings.ContainsRune("=+-@\t\r\n\uFF1D\uFF0B\uFF0D\uFF20", firstRune(s)) {
+	const formulas = "=+-@\t\r\n\uFF1D\uFF0B\uFF0D\uFF20"
+	if !strings.ContainsAny(s, formulas) {
 		return s
 	}
-	return "'" + s
-}
-
-func firstRune(s string) rune {
+	var b strings.Builder
+	begins := true
 	for _, r := range s {
-		return r
+		if begins && strings.ContainsRune(formulas, r) {
+			b.WriteByte('\'')
+		}
+		b.WriteRune(r)
+		begins = r == ';' || begins && (r == '"' || r == ' ')
 	}
-	return 0
+	return b.String()
 }
 
 // writeWithin is how long whoever downloads may take to take what was written, before it is cut off.

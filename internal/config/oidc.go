@@ -86,7 +86,7 @@ func (r *OIDCRoles) object(text string) error {
 
 func (r *OIDCRoles) add(value, given string) error {
 	value = strings.TrimSpace(value)
-	role, where, _ := strings.Cut(strings.TrimSpace(given), "@")
+	role, where, limited := strings.Cut(strings.TrimSpace(given), "@")
 	if value == "" {
 		return fmt.Errorf("%q says a role and not whose: write VALUE=ROLE, or *=ROLE for everybody who signs in", given)
 	}
@@ -96,6 +96,9 @@ func (r *OIDCRoles) add(value, given string) error {
 	scope, err := patchbay.ParseScope(where)
 	if err != nil {
 		return fmt.Errorf("the scope of %s=%s: %w", value, given, err)
+	}
+	if limited && scope == "" { // a variable that was empty must not make it the whole installation
+		return fmt.Errorf("%s=%s names no scope after the @: write one, such as %s=%s@acme, or leave the @ out for the whole installation", value, given, value, role)
 	}
 	rule := OIDCRole{Value: value, Role: role, Scope: scope}
 	if !slices.Contains(*r, rule) {

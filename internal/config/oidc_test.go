@@ -33,6 +33,7 @@ func TestOIDCRoles(t *testing.T) {
 	}
 	for text, says := range map[string]string{
 		"admins": "write VALUE=ROLE", "admins=root": `"root" is not a role`, "=admin": "not whose", "a=admin@/x": "the scope of a=admin@/x", "a=": `"" is not a role`,
+		"a=admin@": "names no scope", "a=admin@/": "the scope of",
 		`{"a": 3}`: "must have a role", `{"a"`: "write an object",
 	} {
 		if err := new(OIDCRoles).UnmarshalText([]byte(text)); err == nil || !strings.Contains(err.Error(), says) {

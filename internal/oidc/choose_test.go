@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,25 @@ func TestChoose(t *testing.T) {
 	}
 	if r := choose([]Rule{{"*", access.RoleViewer, ""}}, nil, ""); r == nil {
 		t.Error("everybody is nobody")
+	}
+}
+
+// TestAddressesAreNotMistaken: an address that only looks like one of a rule, or becomes it by being cleaned or by folding letters
+// as Unicode does, is another mailbox.
+func TestAddressesAreNotMistaken(t *testing.T) {
+	p := New(Options{Issuer: "https://id.example.com", Claim: "groups", Rules: []Rule{{"kim@example.com", access.RoleAdmin, ""}}})
+	for email, want := range map[string]access.Role{
+		"kim@example.com": access.RoleAdmin, "Kim@EXAMPLE.com": access.RoleAdmin, "\u212aim@example.com": "", "k\u0001im@example.com": "", " kim@example.com": "",
+		"kim@example.com\u202e": "", "kim@example.com\n": "",
+	} {
+		raw, err := json.Marshal(email)
+		if err != nil {
+			t.Fatal(err)
+		}
+		who, err := p.person(claims{"sub": []byte(`"1"`), "email": raw, "email_verified": []byte("true")}, newTicket(time.Now(), ""))
+		if who.Role != want || (err == nil) != (want != "") {
+			t.Errorf("%q is %q, %v", email, who.Role, err)
+		}
 	}
 }
 

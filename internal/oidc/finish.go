@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -271,8 +272,8 @@ func (c claims) verified() bool {
 func (p *Provider) person(said claims, t *ticket) (*Person, error) {
 	who := &Person{Issuer: p.o.Issuer, Back: t.back}
 	who.Subject, _ = said.text("sub")
-	email, _ := said.text("email")
-	email = line(email)
+	spelled, _ := said.text("email")
+	email := line(spelled)
 	for _, name := range []string{"preferred_username", "name", "sub"} {
 		if who.Name == "" {
 			text, _ := said.text(name)
@@ -280,7 +281,7 @@ func (p *Provider) person(said claims, t *ticket) (*Person, error) {
 		}
 	}
 	verified := ""
-	if said.verified() && email != "" {
+	if said.verified() && email != "" && email == spelled { // what had to be cleaned is another address
 		verified, who.Name = email, email
 	}
 	values := said.values(p.o.Claim)
@@ -308,12 +309,23 @@ func (p *Provider) person(said claims, t *ticket) (*Person, error) {
 // line makes one short line of what others wrote.
 func line(s string) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
 			return -1
 		}
 		return r
 	}, strings.ToValidUTF8(s, ""))
 	return clip(strings.TrimSpace(s))
+}
+
+// lower makes small letters of those of ASCII. Others stay: Unicode has letters, such as the Kelvin sign, that are another one
+// when their case does not count, and so another mailbox.
+func lower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, s)
 }
 
 // strength orders the roles.
@@ -325,7 +337,7 @@ func choose(rules []Rule, values []string, email string) *Rule {
 	var best *Rule
 	for i := range rules {
 		r := &rules[i]
-		if r.Value != "*" && !slices.Contains(values, r.Value) && (email == "" || !strings.EqualFold(r.Value, email)) {
+		if r.Value != "*" && !slices.Contains(values, r.Value) && (email == "" || lower(r.Value) != lower(email)) {
 			continue
 		}
 		if best == nil || r.Scope.Depth() < best.Scope.Depth() || r.Scope.Depth() == best.Scope.Depth() && strength[r.Role] > strength[best.Role] {
