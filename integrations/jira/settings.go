@@ -104,7 +104,7 @@ func settingsSpec() integration.Spec {
 			Help: "Which site at Atlassian, where the connection reaches several. Without it the connection's own.",
 		},
 		{Key: "project_key", Title: "Project Key", Type: integration.TypeString, Required: true, Dynamic: true, Example: "ABC"},
-		{Key: "issue_type", Title: "Issue type", Type: integration.TypeString, Dynamic: true, Default: "Bug"},
+		{Key: "issue_type", Title: "Issue type", Type: integration.TypeString, Dynamic: true, Default: "Bug", Help: "What is made of an event. The project must have it."},
 		{
 			Key: "oauth_settings", Title: "OAuth 1.0a", Type: integration.TypeObject,
 			Help: "The access token of an application link. Give this, or e-mail and API token, or a personal access token.",
@@ -113,8 +113,8 @@ func settingsSpec() integration.Spec {
 					Key: "signature_method", Title: "Signature method", Type: integration.TypeSelect, Required: true,
 					Options: []integration.Option{{Value: methodRSASHA1, Title: methodRSASHA1}},
 				},
-				{Key: "access_token", Title: "Access token", Type: integration.TypeString, Required: true, Secret: true},
-				{Key: "access_secret", Title: "Access token secret", Type: integration.TypeString, Required: true, Secret: true},
+				{Key: "access_token", Title: "Access token", Type: integration.TypeString, Required: true, Secret: true, Help: "Of the user whom the issues are made by."},
+				{Key: "access_secret", Title: "Access token secret", Type: integration.TypeString, Required: true, Secret: true, Help: "Came together with the access token."},
 			},
 		},
 		{

@@ -135,6 +135,9 @@ func (c *call) showLink(id patchbay.LinkID, tested *testPart) error {
 // linkState says how the link is, why and since when.
 func (c *call) linkState(body *oneLinkPage, v *links.View) error {
 	body.State, body.Why = body.Row.Badge, body.Row.Health
+	if v.State == patchbay.LinkPaused {
+		body.Why = "What happens is kept, and sent once you resume."
+	}
 	if v.State == patchbay.LinkActive && body.Row.Kind == "ok" {
 		body.State, body.Why = "Working", "What matches is sent at once."
 		return nil
@@ -159,10 +162,6 @@ func (c *call) linkBacklog(body *oneLinkPage, v *links.View) error {
 	o, err := c.outlook(v.ID)
 	if err != nil || o == nil || o.Waiting == 0 {
 		return err
-	}
-	if v.Health != nil {
-		v.Health.Waiting = o.Waiting
-		body.Row = c.row(v)
 	}
 	body.Waits, body.Oldest = waitingWords(o, v.State != patchbay.LinkActive), o.Oldest
 	if v.State == patchbay.LinkActive {
