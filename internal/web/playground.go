@@ -1,13 +1,11 @@
 package web
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,7 +17,6 @@ import (
 	"github.com/patchbay/patchbay/internal/access"
 	"github.com/patchbay/patchbay/internal/catalog"
 	"github.com/patchbay/patchbay/internal/ingest"
-	"github.com/patchbay/patchbay/internal/links"
 	"github.com/patchbay/patchbay/internal/rawjson"
 	"github.com/patchbay/patchbay/internal/web/compose"
 )
@@ -35,17 +32,12 @@ type Playground interface {
 const (
 	// maxPlayground bounds the form: an event, percent-encoded, once as it was and once as it is.
 	maxPlayground = 7 * patchbay.MaxEventBody
-	// scopesOffered bounds the scopes that the form suggests, cardsShown the links that a dry run shows the requests of, and
-	// othersShown those that it says do not match.
-	scopesOffered = 250
-	cardsShown    = 40
-	othersShown   = 100
 )
 
 // playgroundPage lists the types of events, or composes an event of one.
 type playgroundPage struct {
 	Query  string
-	Groups []typesOf
+	Groups []catalogGroup
 
 	Type *composedType
 	eventDraft
@@ -70,36 +62,14 @@ type playgroundPage struct {
 	Confirm bool
 }
 
-// typesOf are types that belong together.
-type typesOf struct {
-	Title string
-	Types []composedType
-}
-
-type composedType struct{ Key, Title, Description, Words, Href string }
+// composedType is the type of the event that is composed.
+type composedType struct{ Key, Title, Description string }
 
 // eventDraft is an event as somebody composes it.
 type eventDraft struct {
 	Type, Scope, Also, Actor, OccurredAt, ID string
 	// Payload is JSON.
 	Payload []byte
-}
-
-// dryRun is what would happen to an event.
-type dryRun struct {
-	Deliveries    int
-	Sent, Held    []dryRunCard
-	Broken        []dryRunCard
-	Others        []explained
-	Unsaid, Extra int
-}
-
-// dryRunCard is a link and the request that it would make.
-type dryRunCard struct {
-	explained
-	Request *ingest.DryRunRequest
-	Headers [][2]string
-	Body    *jsonPart
 }
 
 func (c *call) composing() error {
@@ -168,48 +138,9 @@ func (c *call) draftOf(text string) (d eventDraft, err error) {
 // chooseType lists the types that can be sent.
 func (c *call) chooseType(query, scope string) error {
 	body := &playgroundPage{Query: strings.TrimSpace(query), eventDraft: eventDraft{Scope: scope}}
-	words := strings.Fields(strings.ToLower(query))
-	for _, t := range c.o.Catalog.Types() {
-		if strings.HasPrefix(t.Key(), patchbay.SystemPrefix) {
-			continue
-		}
-		one := c.composedType(t)
-		one.Href = link("/playground", "type", t.Key(), "scope", scope)
-		if slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(one.Words, w) }) {
-			continue
-		}
-		title := originTitle(t)
-		i := slices.IndexFunc(body.Groups, func(g typesOf) bool { return g.Title == title })
-		if i < 0 {
-			i = len(body.Groups)
-			body.Groups = append(body.Groups, typesOf{Title: title})
-		}
-		body.Groups[i].Types = append(body.Groups[i].Types, one)
-	}
+	types := slices.DeleteFunc(slices.Clone(c.o.Catalog.Types()), func(t *catalog.Type) bool { return strings.HasPrefix(t.Key(), patchbay.SystemPrefix) })
+	body.Groups, _ = c.typeGroups(types, body.Query, func(key string) string { return link("/playground", "type", key, "scope", scope) })
 	return c.show(http.StatusOK, "playground", &page{Title: "Playground", Nav: "playground", Body: body})
-}
-
-func (c *call) composedType(t *catalog.Type) composedType {
-	s := t.Spec()
-	return composedType{
-		Key: s.Key, Title: t.Title(), Description: s.Description,
-		Words: strings.ToLower(strings.Join([]string{s.Key, t.Title(), s.Description, strings.Join(s.Aliases, " ")}, " ")),
-	}
-}
-
-// originTitle is where a type comes from, for people.
-func originTitle(t *catalog.Type) string {
-	switch origin := t.Spec().Origin; origin {
-	case catalog.OriginBuiltin:
-		return "Built in"
-	case catalog.OriginIntegration:
-		return "Of integrations"
-	case catalog.OriginAPI:
-		return "Added through the API"
-	default:
-		title := strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(origin, catalog.BuiltinPrefix), ".yaml"), ".yml")
-		return strings.ToUpper(title[:min(1, len(title))]) + title[min(1, len(title)):]
-	}
 }
 
 // composeEvent is the form, sent: something was changed, tried, or is to be sent.
@@ -252,7 +183,7 @@ func (c *call) composeEvent() error {
 }
 
 func (c *call) playgroundOf(t *catalog.Type, d *eventDraft) *playgroundPage {
-	one := c.composedType(t)
+	one := composedType{Key: t.Key(), Title: t.Title(), Description: t.Spec().Description}
 	var b [12]byte
 	_, _ = rand.Read(b[:]) // it never fails
 	return &playgroundPage{
@@ -413,115 +344,4 @@ func (c *call) readsAs(body *playgroundPage, t *catalog.Type) {
 	if m, err := t.Render(event, catalog.Target{}); err == nil {
 		body.Message = drawMessage(m)
 	}
-}
-
-// tryDraft is the dry run, if one is wanted, and otherwise a look at the payload alone.
-func (c *call) tryDraft(body *playgroundPage, t *catalog.Type, broken bool) {
-	if !body.Tried {
-		return
-	}
-	var err error
-	if !body.May {
-		if details := t.Validate(body.Payload); len(details) > 0 {
-			err = &patchbay.Error{Code: patchbay.CodeInvalidRequest, Message: details[0].Message, Details: details}
-		}
-	} else {
-		var raw []byte
-		if raw, err = body.body(); err == nil {
-			var tried *ingest.DryRun
-			if tried, err = c.o.Playground.DryRun(c.r.Context(), c.who, raw); err == nil && !broken {
-				body.Result = c.drawDryRun(tried)
-			}
-		}
-	}
-	if err != nil {
-		c.explainDraft(body, err)
-	}
-}
-
-// explainDraft puts what is wrong to the fields that it is about.
-func (c *call) explainDraft(body *playgroundPage, err error) {
-	_, text, details, _ := c.explain(err)
-	var e *patchbay.Error
-	if len(details) == 0 {
-		field := ""
-		if errors.As(err, &e) && e.Code == patchbay.CodeForbidden {
-			field = "scope"
-		}
-		details = []patchbay.Detail{{Path: field, Message: text}}
-	}
-	for _, d := range details {
-		line := problemLine{Text: sentence(d.Message)}
-		if d.Path != "" {
-			line.Text = d.Path + " " + strings.TrimSuffix(d.Message, ".") + "."
-		}
-		switch first, _, _ := strings.Cut(d.Path, "["); {
-		case d.Path == "payload" || strings.HasPrefix(d.Path, "payload.") || strings.HasPrefix(d.Path, "payload["):
-			line.Href = "#payload"
-			if body.Form != nil {
-				if id := body.Form.Explain(d.Path, sentence(d.Message)); id != "" {
-					line.Href = "#" + id
-				}
-			}
-		case slices.Contains([]string{"scope", "also", "actor", "occurred_at", "id"}, first):
-			line.Href, body.Errors[first] = "#"+first, sentence(d.Message)
-		}
-		body.Problems = append(body.Problems, line)
-	}
-}
-
-// drawDryRun sorts links by what would become of the event at them.
-func (c *call) drawDryRun(d *ingest.DryRun) *dryRun {
-	out := &dryRun{Deliveries: d.Deliveries}
-	cards := 0
-	for i := range d.Links {
-		l := &d.Links[i]
-		if !l.Matched && len(out.Others) == othersShown {
-			out.Unsaid++
-			continue
-		}
-		if l.Matched && cards == cardsShown {
-			out.Extra++
-			continue
-		}
-		x := c.explainedLink(*l)
-		if !l.Matched {
-			out.Others = append(out.Others, x)
-			continue
-		}
-		cards++
-		card := dryRunCard{explained: x, Request: l.Request}
-		if r := l.Request; r != nil {
-			for key, value := range r.Headers {
-				card.Headers = append(card.Headers, [2]string{key, value})
-			}
-			slices.SortFunc(card.Headers, func(a, b [2]string) int { return cmp.Compare(a[0], b[0]) })
-			card.Body = jsonOf("request-"+strconv.Itoa(cards), "Body of the request", "", []byte(r.Body))
-		}
-		switch {
-		case l.Error != "":
-			out.Broken = append(out.Broken, card)
-		case l.Held:
-			out.Held = append(out.Held, card)
-		default:
-			out.Sent = append(out.Sent, card)
-		}
-	}
-	return out
-}
-
-// knownScopes are scopes that links are in, for the form to suggest.
-func (c *call) knownScopes() []string {
-	views, _, err := c.o.Links.List(c.r.Context(), c.who, links.ListFilter{Limit: scopesOffered})
-	if err != nil {
-		return nil // a form without suggestions is a form
-	}
-	var out []string
-	for i := range views {
-		if s := string(views[i].Scope); s != "" && !slices.Contains(out, s) {
-			out = append(out, s)
-		}
-	}
-	slices.Sort(out)
-	return out
 }
