@@ -37,7 +37,7 @@ func TestChoose(t *testing.T) {
 func TestAddressesAreNotMistaken(t *testing.T) {
 	p := New(Options{Issuer: "https://id.example.com", Claim: "groups", Rules: []Rule{{"kim@example.com", access.RoleAdmin, ""}}})
 	for email, want := range map[string]access.Role{
-		"kim@example.com": access.RoleAdmin, "Kim@EXAMPLE.com": access.RoleAdmin, "\u212aim@example.com": "", "k\u0001im@example.com": "", " kim@example.com": "",
+		"kim@example.com": access.RoleAdmin, "Kim@EXAMPLE.com": access.RoleAdmin, "\u212aim@example.com": "", "k\u0001im@example.com": "", "\u00a0kim@example.com": "",
 		"kim@example.com\u202e": "", "kim@example.com\n": "",
 	} {
 		raw, err := json.Marshal(email)
