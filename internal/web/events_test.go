@@ -51,7 +51,7 @@ func TestEvents(t *testing.T) {
 	}
 	p.Go(s.url + "/events?type=entry.*&window=1h")
 	p.See("tbody", "routine")
-	p.Keys("jjk") // down, down, up: the first row
+	p.Keys("jjk") // the last one leads back to the first row
 	if got := browsertest.Ask[string](p, `document.querySelector("tbody tr .row-link") === document.activeElement ? "" : document.activeElement.outerHTML`); got != "" {
 		t.Errorf("j, j and k lead to %s", got)
 	}

@@ -47,7 +47,7 @@ func grow(b *testing.B, dir string) string {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if key := x["key"].(string); raw != nil && len(raw) > 20 {
+		if key := x["key"].(string); len(raw) > 20 {
 			examples[key] = raw
 		}
 	}
