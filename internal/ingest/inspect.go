@@ -10,8 +10,8 @@ import (
 	"github.com/patchbay/patchbay/internal/route"
 )
 
-// inspectMost bounds how many links an inspection explains.
-const inspectMost = 500
+// inspectMost bounds how many links that match an inspection explains, and how many that do not.
+const inspectMost = 300
 
 // Inspection is everything there is to say about one event that was taken in.
 type Inspection struct {
@@ -53,13 +53,15 @@ func (s *Service) Inspect(ctx context.Context, c *access.Caller, id patchbay.Eve
 		return out, nil
 	}
 	event := view.Event
+	said := map[bool]int{}
 	for _, x := range s.o.Links.Explain(&route.Event{Event: &event, Names: t.Names()}, s.supported(t)) {
 		link := x.Link.Value.(*deliver.Link)
 		switch {
 		case !c.Sees(link.Scope) && !link.Visible:
-		case len(out.Links) == inspectMost:
+		case said[x.Matched] == inspectMost:
 			out.Unsaid++
 		default:
+			said[x.Matched]++
 			out.Links = append(out.Links, DryRunLink{
 				Link: link.ID, Integration: link.Integration, Scope: link.Scope, Matched: x.Matched, Held: x.Held, Reason: x.Reason,
 			})
