@@ -129,7 +129,11 @@ func (c *call) linkTree() error {
 			return err
 		}
 	}
-	return c.show(http.StatusOK, "links", &page{Title: body.Title, Nav: "settings", Body: body})
+	title := body.Title
+	if scope != "" { // the scope's own page has that title
+		title += ", by scope"
+	}
+	return c.show(http.StatusOK, "links", &page{Title: title, Nav: "settings", Body: body})
 }
 
 // treeCrumbs are the scopes on the way down, as places in the tree.
