@@ -92,7 +92,7 @@ type root struct {
 	Keys         keysCmd         `cmd:"" group:"look" help:"API keys."`
 	Audit        auditCmd        `cmd:"" group:"look" help:"Who changed what, when and from where."`
 	Portal       portalCmd       `cmd:"" group:"look" help:"Pages for customers."`
-	Sessions     sessionsCmd     `cmd:"" group:"look" help:"Who is signed in in a browser; end a session."`
+	Sessions     sessionsCmd     `cmd:"" group:"look" help:"Browsers in which somebody is signed in; end a session."`
 	Erase        eraseCmd        `cmd:"" group:"look" help:"Forget a tenant, or every event that says something."`
 	Nodes        nodesCmd        `cmd:"" group:"look" help:"The processes that share the database, and what each holds."`
 	Secrets      secretsCmd      `cmd:"" group:"look" help:"The keys that secrets in the database are sealed with; another one."`

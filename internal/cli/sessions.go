@@ -10,7 +10,7 @@ import (
 
 type sessionsCmd struct {
 	connection
-	List sessionsListCmd `cmd:"" default:"withargs" help:"List who is signed in in a browser."`
+	List sessionsListCmd `cmd:"" default:"withargs" help:"List the browsers in which somebody is signed in."`
 	End  sessionsEndCmd  `cmd:"" help:"End a session at once."`
 }
 

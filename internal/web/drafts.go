@@ -46,9 +46,14 @@ func (d *drafts) seal(ctx context.Context, values map[string]string, place strin
 	if err != nil {
 		panic(err) // strings always marshal
 	}
+	return d.hide(ctx, raw, place)
+}
+
+// hide seals what a browser carries from one page to the next; "" when it cannot.
+func (d *drafts) hide(ctx context.Context, raw []byte, place string) string {
 	hidden, err := d.sealer.Seal(ctx, d.at(place), raw)
 	if err != nil {
-		d.log.WarnContext(ctx, "what was typed into a form cannot be remembered for its next page", slog.Any("error", err))
+		d.log.WarnContext(ctx, "secrets cannot be sealed for the next page", slog.Any("error", err))
 		return ""
 	}
 	sealed := base64.RawURLEncoding.EncodeToString(hidden)
@@ -58,20 +63,26 @@ func (d *drafts) seal(ctx context.Context, values map[string]string, place strin
 	return sealed
 }
 
-// open returns what was remembered; nil when it was not made for this place, or too long ago.
-func (d *drafts) open(ctx context.Context, sealed, place string, now time.Time) map[string]string {
+// reveal returns what hide hid; nil when it was not hidden for this place.
+func (d *drafts) reveal(ctx context.Context, sealed, place string) []byte {
 	if sealed == "" || len(sealed) > maxDraft {
 		return nil
 	}
-	raw, err := base64.RawURLEncoding.DecodeString(sealed)
+	hidden, err := base64.RawURLEncoding.DecodeString(sealed)
 	if err != nil {
 		return nil
 	}
-	if raw, err = d.sealer.Open(ctx, d.at(place), raw); err != nil {
+	raw, err := d.sealer.Open(ctx, d.at(place), hidden)
+	if err != nil {
 		return nil
 	}
+	return raw
+}
+
+// open returns what was remembered; nil when it was not made for this place, or too long ago.
+func (d *drafts) open(ctx context.Context, sealed, place string, now time.Time) map[string]string {
 	var out draft
-	if json.Unmarshal(raw, &out) != nil || now.After(out.Until) {
+	if json.Unmarshal(d.reveal(ctx, sealed, place), &out) != nil || now.After(out.Until) {
 		return nil
 	}
 	return out.Values

@@ -1,8 +1,11 @@
 package web
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -11,7 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/patchbay/patchbay"
 	"github.com/patchbay/patchbay/integration"
+	"github.com/patchbay/patchbay/internal/access"
 	"github.com/patchbay/patchbay/internal/secret"
 )
 
@@ -178,5 +183,71 @@ func TestDraftsEnd(t *testing.T) {
 	}
 	if got := d.seal(ctx, map[string]string{"x": strings.Repeat("x", maxDraft)}, "here", now); got != "" {
 		t.Error("a draft is as long as somebody likes")
+	}
+}
+
+// TestWatchersLeaveRoom: no session takes more than its part, customers leave half to operators, and room is given back.
+func TestWatchersLeaveRoom(t *testing.T) {
+	var w watchers
+	customers, operators := 0, 0
+	for id := patchbay.SessionID(1); id <= 20; id++ {
+		c := &access.Caller{Session: id, Portal: true}
+		for range maxWatchingEach + 1 {
+			if w.enter(c) {
+				customers++
+			}
+		}
+	}
+	one := &access.Caller{Session: 100}
+	for range maxWatching {
+		if w.enter(one) {
+			operators++
+		}
+	}
+	if customers != maxWatching/2 || operators != maxWatchingEach {
+		t.Errorf("%d pages of customers watch and %d of one operator", customers, operators)
+	}
+	w.leave(one)
+	if !w.enter(one) || w.enter(one) {
+		t.Error("one page that was left did not make room for one")
+	}
+}
+
+// TestANoteWithASecretIsSealed: it is read in the session that it was left in, and the cookie shows nothing of it.
+func TestANoteWithASecretIsSealed(t *testing.T) {
+	ring, err := secret.Read(filepath.Join(t.TempDir(), "keys"))
+	if err == nil {
+		_, err = ring.Create(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	site := &Site{drafts: &drafts{secret.NewSealer(ring), slog.New(slog.DiscardHandler)}}
+	visit := func(session patchbay.SessionID, cookie *http.Cookie) (*call, *httptest.ResponseRecorder) {
+		w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+		if cookie != nil {
+			r.AddCookie(cookie)
+		}
+		return &call{Site: site, w: w, r: r, who: &access.Caller{Session: session}}, w
+	}
+	c, w := visit(7, nil)
+	c.leave(&note{Title: "Made", Secrets: [][2]string{{"Token", "pk_very_secret"}}})
+	cookie := w.Result().Cookies()[0]
+	if plain, _ := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(cookie.Value, sealedNote)); strings.Contains(string(plain), "very") {
+		t.Errorf("the cookie shows %q", plain)
+	}
+	c, _ = visit(7, cookie)
+	if n := c.takeNote(); n == nil || n.Secrets[0][1] != "pk_very_secret" {
+		t.Errorf("the session that it was left in gets %+v", n)
+	}
+	c, _ = visit(8, cookie)
+	if n := c.takeNote(); n != nil {
+		t.Errorf("another session gets %+v", n)
+	}
+	c, w = visit(7, nil)
+	c.leave(&note{Title: "Saved"})
+	c, _ = visit(7, w.Result().Cookies()[0])
+	if n := c.takeNote(); n == nil || n.Title != "Saved" {
+		t.Errorf("a note without secrets is %+v", n)
 	}
 }

@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/patchbay/patchbay"
@@ -18,6 +19,8 @@ type Stream interface {
 const (
 	// maxWatching bounds how many pages watch at one time: every event is compared with the filter of each.
 	maxWatching = 128
+	// maxWatchingEach bounds those of one session: more tabs than somebody looks at.
+	maxWatchingEach = 16
 	// tellEvery is how often a page is told of what is new, so that a flood of events is one line a second.
 	tellEvery = time.Second
 	// beatEvery is how often a stream shows that it is alive, and looks whether the viewer's session still is.
@@ -25,6 +28,43 @@ const (
 	// watchWrite is how long a browser may take to take what is written before it is cut off.
 	watchWrite = 30 * time.Second
 )
+
+// watchers counts the pages that watch, of everybody and of each session.
+type watchers struct {
+	mu   sync.Mutex
+	all  int
+	each map[patchbay.SessionID]int
+}
+
+// enter reports whether one more page may watch. No session takes the room of the others, and customers leave room for
+// operators.
+func (w *watchers) enter(c *access.Caller) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	room := maxWatching
+	if c.Portal {
+		room /= 2
+	}
+	if w.all >= room || c.Session != 0 && w.each[c.Session] >= maxWatchingEach {
+		return false
+	}
+	if w.each == nil {
+		w.each = map[patchbay.SessionID]int{}
+	}
+	w.all++
+	w.each[c.Session]++
+	return true
+}
+
+// leave gives the room back.
+func (w *watchers) leave(c *access.Caller) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all--
+	if w.each[c.Session]--; w.each[c.Session] == 0 {
+		delete(w.each, c.Session)
+	}
+}
 
 var errWatched = &patchbay.Error{
 	Code: patchbay.CodeRateLimited, Message: "too many pages watch at this moment: reload the page instead", RetryAfter: 30,
@@ -55,15 +95,10 @@ func (c *call) watch(filter stream.Filter) error {
 		filter.Scope = c.who.Scope
 	}
 	filter.Within = c.who.Scope
-	if c.who.Portal && len(c.watching) >= maxWatching/2 { // customers leave room for operators
+	if !c.watching.enter(c.who) {
 		return errWatched
 	}
-	select {
-	case c.watching <- struct{}{}:
-		defer func() { <-c.watching }()
-	default:
-		return errWatched
-	}
+	defer c.watching.leave(c.who)
 	sub := c.o.Stream.Subscribe(filter)
 	defer sub.Close()
 	h := c.w.Header()

@@ -240,21 +240,32 @@ const maxNote = 3800
 
 // leave leaves a note for the next page.
 func (c *call) leave(n *note) {
+	value := c.written(n)
+	if len(value) > maxNote {
+		short := *n
+		short.Text = ""
+		value = c.written(&short)
+	}
+	c.setNote(value, noteLasts)
+}
+
+// sealedNote begins a note that has secrets. They travel sealed, so that nobody reads them who comes by the cookie.
+const sealedNote = "sealed."
+
+// written is a note as its cookie carries it.
+func (c *call) written(n *note) string {
 	raw, err := json.Marshal(n)
 	if err != nil {
 		panic(err) // strings always marshal
 	}
-	value := base64.RawURLEncoding.EncodeToString(raw)
-	if len(value) > maxNote {
-		short := *n
-		short.Text = ""
-		if raw, err = json.Marshal(short); err != nil {
-			panic(err)
-		}
-		value = base64.RawURLEncoding.EncodeToString(raw)
+	if len(n.Secrets) == 0 {
+		return base64.RawURLEncoding.EncodeToString(raw)
 	}
-	c.setNote(value, noteLasts)
+	return sealedNote + c.drafts.hide(c.r.Context(), raw, c.notePlace())
 }
+
+// notePlace is where a note with secrets belongs: it is read in the session that it was left in, and nowhere else.
+func (c *call) notePlace() string { return "note " + c.who.Session.String() + " " + c.who.Name }
 
 func (c *call) setNote(value string, lasts int) {
 	cookie := &http.Cookie{
@@ -273,9 +284,9 @@ func (c *call) takeNote() *note {
 		return nil
 	}
 	c.setNote("", -1)
-	raw, err := base64.RawURLEncoding.DecodeString(cookie.Value)
-	if err != nil {
-		return nil
+	raw, _ := base64.RawURLEncoding.DecodeString(cookie.Value) // what is no note does not unmarshal either
+	if sealed, ok := strings.CutPrefix(cookie.Value, sealedNote); ok {
+		raw = c.drafts.reveal(c.r.Context(), sealed, c.notePlace())
 	}
 	var n note
 	if json.Unmarshal(raw, &n) != nil {

@@ -152,8 +152,8 @@ type Site struct {
 	definitions  map[string]*integration.Definition
 	drafts       *drafts
 	cross        *http.CrossOriginProtection
-	// watching has room for the pages that follow what arrives.
-	watching chan struct{}
+	// watching are the pages that follow what arrives.
+	watching watchers
 }
 
 // New checks the options and every template.
@@ -168,7 +168,7 @@ func New(o Options) (*Site, error) {
 		o.Now = time.Now
 	}
 	s := &Site{
-		o: o, watching: make(chan struct{}, maxWatching), mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(), drafts: &drafts{o.Sealer, o.Log},
+		o: o, mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(), drafts: &drafts{o.Sealer, o.Log},
 		integrations: map[string]integration.Integration{}, definitions: map[string]*integration.Definition{},
 	}
 	for _, i := range o.Integrations {
