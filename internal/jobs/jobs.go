@@ -32,7 +32,7 @@ const (
 const (
 	// countMost is up to where things are counted before a job is made.
 	countMost = 10_000
-	// countFor bounds how long that may take.
+	// countFor bounds how long that may take, unless somebody has less patience.
 	countFor = 2 * time.Second
 	// stepSize is how many things one step looks at.
 	stepSize = 250
@@ -190,6 +190,8 @@ type Preview struct {
 type Input struct {
 	Action string
 	Filter *Filter
+	// Patience is how long whoever asks for a preview waits for its count; 0 is two seconds.
+	Patience time.Duration
 }
 
 // Create makes a job, which runs by itself from then on.
@@ -206,6 +208,9 @@ func (s *Service) Preview(ctx context.Context, c *access.Caller, in Input) (*Pre
 	w, err := s.check(ctx, c, in)
 	if err != nil {
 		return nil, err
+	}
+	if in.Patience > 0 {
+		w.patience = in.Patience
 	}
 	return s.preview(ctx, w)
 }

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -63,6 +64,8 @@ type work struct {
 	match *matcher
 	// span is how long a part of the history is that holds about a step of events; it is learnt on the way.
 	span time.Duration
+	// patience is how long it may be counted.
+	patience time.Duration
 }
 
 // bounds sets where the work begins and ends.
@@ -288,16 +291,18 @@ func (s *Service) backlog(w *work) bool {
 // count counts what the work is about, up to a bound. With dry it counts what would change; otherwise what will be looked
 // at, where that is cheap.
 func (s *Service) count(ctx context.Context, w *work, dry bool) (n int64, complete bool, err error) {
-	until := time.Now().Add(countFor) // how long the caller waits, whatever clock the jobs go by
+	until := time.Now().Add(cmp.Or(w.patience, countFor)) // how long the caller waits, whatever clock the jobs go by
 	x := *w
-	for (n < countMost || w.action == Reseal) && time.Now().Before(until) {
+	for {
 		found, done, err := s.look(ctx, &x, dry)
 		n += found
 		if err != nil || done {
 			return n, done, err
 		}
+		if n >= countMost && w.action != Reseal || time.Now().After(until) {
+			return n, false, nil
+		}
 	}
-	return n, false, nil
 }
 
 // look counts the next step of the work and moves its cursor.

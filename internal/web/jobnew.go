@@ -132,12 +132,16 @@ func (c *call) jobInput(q url.Values) (jobs.Input, error) {
 	return jobs.ParseInput(action, raw)
 }
 
+// previewFor is how long a page waits for the count of what a job is about; what is beyond is told as "or more".
+const previewFor = 30 * time.Millisecond
+
 // previewJob says what a job would do, before it does anything.
 func (c *call) previewJob(q url.Values) (*jobPreview, error) {
 	in, err := c.jobInput(q)
 	if err != nil {
 		return nil, err
 	}
+	in.Patience = previewFor
 	found, err := c.o.Jobs.Preview(c.r.Context(), c.who, in)
 	if err != nil {
 		return nil, err
