@@ -202,7 +202,7 @@ func (s *Store) Connections(ctx context.Context, f store.ConnectionFilter) ([]pa
 	w.and("id > ?", int64(f.After))
 	w.within(f.Within)
 	if f.Integration != "" {
-		w.and("integration = ?", f.Integration)
+		w.and("integration = ?", plain(f.Integration))
 	}
 	if f.Account != "" {
 		w.and("account = ?", []byte(f.Account))

@@ -187,7 +187,7 @@ func hookList(f *store.HookFilter) (string, []any) {
 		w.and("id < ?", int64(forever))
 	}
 	if f.Integration != "" {
-		w.and("integration = ?", f.Integration)
+		w.and("integration = ?", plain(f.Integration))
 	}
 	if f.Link != 0 {
 		w.and("link = ? AND link <> 0", int64(f.Link))

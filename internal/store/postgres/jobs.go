@@ -52,7 +52,7 @@ func scanJob(row pgx.CollectableRow) (j store.Job, err error) {
 	return j, err
 }
 
-// plain removes what PostgreSQL's texts cannot hold.
+// plain replaces what PostgreSQL's texts cannot hold; a filter with it selects nothing.
 func plain(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "�"), "\x00", "�")
 }
@@ -112,7 +112,7 @@ func (s *Store) Jobs(ctx context.Context, f store.JobFilter) (out []store.Job, e
 		}
 	}
 	err = s.query(ctx, func(c *pgx.Conn) error {
-		rows, err := c.Query(ctx, sqlJobs, before, states, f.Action, string(f.Within), f.Limit)
+		rows, err := c.Query(ctx, sqlJobs, before, states, plain(f.Action), string(f.Within), f.Limit)
 		if err != nil {
 			return err
 		}

@@ -128,7 +128,7 @@ func (s *Store) Samples(ctx context.Context, f store.StatFilter, step time.Durat
 		}
 	}
 	err := s.query(ctx, func(c *pgx.Conn) error {
-		rows, err := c.Query(ctx, sql, orNull(f.Since), orNull(f.Until), links, string(f.Within), f.Integration, f.Type)
+		rows, err := c.Query(ctx, sql, orNull(f.Since), orNull(f.Until), links, string(f.Within), plain(f.Integration), plain(f.Type))
 		if err != nil {
 			return err
 		}

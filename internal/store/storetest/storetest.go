@@ -52,7 +52,7 @@ func Run(t *testing.T, h Harness) {
 		{"Record", recordTests}, {"Queue", queueTests}, {"Threads", threadTests}, {"Chains", chainTests}, {"Lanes", laneTests}, {"Recover", recoverTests},
 		{"Links", linkTests}, {"Registry", registryTests}, {"Prune", pruneTests}, {"Statistics", statisticsTests}, {"Model", modelTests},
 		{"Jobs", jobTests}, {"Erasure", erasureTests}, {"Connections", connectionTests}, {"Flows", flowTests}, {"Sessions", sessionTests},
-		{"Hooks", hookTests}, {"Sealed", sealedTests}, {"Audit", auditTests},
+		{"Hooks", hookTests}, {"Sealed", sealedTests}, {"Audit", auditTests}, {"Hostile", hostileTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, test := range group.tests {
