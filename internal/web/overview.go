@@ -82,11 +82,13 @@ type nodeRow struct {
 // startPart are the first steps.
 type startPart struct{ Type, Link, Event string }
 
-// overviewTimes are the times that the overview can show, with the length of a step: so many that each can be told apart.
-var overviewTimes = []struct {
+// overviewTime is a time that the overview can show, with the length of a step: so many that each can be told apart.
+type overviewTime struct {
 	key, title string
 	span, step time.Duration
-}{
+}
+
+var overviewTimes = []overviewTime{
 	{"1h", "Last hour", time.Hour, time.Minute},
 	{"24h", "Last 24 hours", 24 * time.Hour, 30 * time.Minute},
 	{"7d", "Last 7 days", 7 * day, 3 * time.Hour},
@@ -122,7 +124,6 @@ func (c *call) overviewQuery(body *overviewPage) (q stats.Query, err error) {
 	if q.Until, err = exactTime("until", body.Until); err != nil {
 		return q, err
 	}
-	chosen := ""
 	if q.Since.IsZero() && q.Until.IsZero() {
 		w := overviewTimes[1]
 		for _, known := range overviewTimes {
@@ -130,16 +131,41 @@ func (c *call) overviewQuery(body *overviewPage) (q stats.Query, err error) {
 				w = known
 			}
 		}
-		now := c.o.Now()
-		q = stats.Query{Since: now.UTC().Truncate(w.step).Add(w.step - w.span), Until: now, Step: w.step}
-		chosen, body.Window = w.key, "in the "+strings.ToLower(w.title)
-	} else {
-		body.Window = "in the chosen time"
+		return c.overviewOver(body, w), nil
 	}
-	for _, known := range overviewTimes {
-		body.Windows = append(body.Windows, option{Value: known.key, Title: known.title, Chosen: known.key == chosen})
-	}
+	body.Window = "in the chosen time"
+	body.Windows = overviewWindows("")
 	return q, nil
+}
+
+// overviewOver is the question for one of the times.
+func (c *call) overviewOver(body *overviewPage, w overviewTime) stats.Query {
+	now := c.o.Now()
+	body.Window = "in the " + strings.ToLower(w.title)
+	body.Windows = overviewWindows(w.key)
+	return stats.Query{Since: now.UTC().Truncate(w.step).Add(w.step - w.span), Until: now, Step: w.step}
+}
+
+// overviewWindows are the times to choose from.
+func overviewWindows(chosen string) []option {
+	out := make([]option, 0, len(overviewTimes))
+	for _, known := range overviewTimes {
+		out = append(out, option{Value: known.key, Title: known.title, Chosen: known.key == chosen})
+	}
+	return out
+}
+
+// begun reports whether all that a series tells happened within its last steps, an hour of them: on an installation that was
+// just tried out a day is one bar at the edge.
+func begun(s *stats.Series) bool {
+	steps := int(time.Hour / max(s.Step, time.Minute))
+	for i := range s.Points {
+		p := &s.Points[i]
+		if p.Accepted+p.Delivered+p.Failed > 0 && i < len(s.Points)-steps {
+			return false
+		}
+	}
+	return len(s.Totals) > 0 && s.Totals[0].Accepted > 0
 }
 
 // overviewFigures fills in what happened in the window.
@@ -154,6 +180,11 @@ func (c *call) overviewFigures(body *overviewPage) error {
 	s, err := c.o.Stats.Series(c.r.Context(), c.who, q)
 	if err != nil {
 		return err
+	}
+	if c.r.URL.RawQuery == "" && begun(s) {
+		if s, err = c.o.Stats.Series(c.r.Context(), c.who, c.overviewOver(body, overviewTimes[0])); err != nil {
+			return err
+		}
 	}
 	body.Charts = overviewCharts(s)
 	if len(s.Totals) > 0 {

@@ -53,9 +53,12 @@ func TestOverview(t *testing.T) {
 	p.See(".rows", "It has been failing")
 	p.See("table", "Nobody there")
 	p.See(".side [aria-current=page]", "Overview")
-	if got := p.Text(".figures"); !regexp.MustCompile(`Came in\s+3\b`).MatchString(got) {
-		t.Errorf("the figures are %q, want 3 events that came in", got)
+	if got := p.Text(".figures"); !regexp.MustCompile(`Came in\s+[34]\b`).MatchString(got) {
+		t.Errorf("the figures are %q, want 3 events that came in, and perhaps the one that the link fails", got)
 	}
+	p.See(".nav [aria-current=true]", "Last hour") // there is nothing older
+	p.Press(`nav a[href="/?window=24h"]`)
+	p.See(".nav [aria-current=true]", "Last 24 hours")
 	p.Press(`nav a[href="/?window=1h"]`)
 	p.See(".nav [aria-current=true]", "Last hour")
 	if n := browsertest.Ask[int](p, `document.querySelectorAll("#came-in .hit").length`); n != 60 {
