@@ -87,3 +87,17 @@ func (d *drafts) open(ctx context.Context, sealed, place string, now time.Time) 
 	}
 	return out.Values
 }
+
+// draftPlace is where drafts belong: they come back to the session and the form in which they were typed, and nowhere else.
+func (f *linkForm) draftPlace() string {
+	place := f.who.Session.String() + " " + f.who.Name + " " + f.key
+	if f.view != nil {
+		place += " " + f.view.ID.String()
+	}
+	return place
+}
+
+// sealed seals the secrets that were typed so far.
+func (f *linkForm) sealed() string {
+	return f.Site.drafts.seal(f.r.Context(), f.drafts, f.draftPlace(), f.o.Now())
+}

@@ -321,15 +321,6 @@ func (f *linkForm) paths() map[string]bool {
 	return out
 }
 
-// draftPlace is where drafts belong: they come back to the session and the form in which they were typed, and nowhere else.
-func (f *linkForm) draftPlace() string {
-	place := f.who.Session.String() + " " + f.who.Name + " " + f.key
-	if f.view != nil {
-		place += " " + f.view.ID.String()
-	}
-	return place
-}
-
 // page draws the form.
 func (f *linkForm) page() *linkPage {
 	_, sends := f.i.(integration.Sender)
@@ -367,11 +358,6 @@ func (f *linkForm) page() *linkPage {
 	p.Draft = f.sealed()
 	p.Problems = f.problems(p)
 	return p
-}
-
-// sealed seals the secrets that were typed so far.
-func (f *linkForm) sealed() string {
-	return f.Site.drafts.seal(f.r.Context(), f.drafts, f.draftPlace(), f.o.Now())
 }
 
 // split parts the settings that have to be looked at from those that can be left alone, and says whether something among the
