@@ -190,7 +190,7 @@ func TestRecover(t *testing.T) {
 			w.run()
 			v := w.ended(w.create(Recover, filter).ID, store.JobSucceeded)
 			if !p.Complete || p.Total != v.Changed {
-				t.Errorf("the dry run said %d (complete: %v), but %d were recovered", p.Total, p.Complete, v.Changed)
+				t.Errorf("the dry run said %d (complete: %v), but %d were recovered: %+v", p.Total, p.Complete, v.Changed, v)
 			}
 			w.wantOnce(name, want)
 			again := w.ended(w.create(Recover, filter).ID, store.JobSucceeded)
