@@ -286,6 +286,7 @@ func TestCustomersSeeTheirDeliveries(t *testing.T) {
 	looks := s.page(browsertest.Options{})
 	looks.Expect("status of 403")
 	looks.Go(s.portal("acme/teams/42", "view"))
+	looks.See("h1", "Your links")
 	looks.Go(s.url + "/deliveries/" + mine)
 	looks.See("h1", "Delivered")
 	if n := browsertest.Ask[int](looks, `document.querySelectorAll(".head button, .head a.btn").length`); n != 0 {
