@@ -104,6 +104,9 @@ func (s *server) stream(base int, answered map[string]bool) {
 	defer resp.Body.Close()
 	in := bufio.NewScanner(resp.Body)
 	for i := 0; in.Scan(); i++ {
+		if !strings.HasSuffix(in.Text(), "}") {
+			return // the program was killed while it wrote this: it is no answer
+		}
 		if !strings.HasPrefix(in.Text(), `{"status":"ok"`) {
 			s.t.Errorf("line %d: %s", i, in.Text())
 			return
